@@ -17,16 +17,10 @@ constexpr std::size_t piece_limit = 64 * 1024;
 
 [[noreturn]] void fail(std::string text) { throw Failure{Failure::Kind::payload, std::move(text)}; }
 
-bool has_token(const Headers& headers, std::string_view field, std::string_view token) {
-  return std::any_of(headers.begin(), headers.end(), [&](const auto& one) {
-    return equal_ignoring_case(one.first, field) && list_has(one.second, token);
-  });
-}
-
 }  // namespace
 
 void AnswerParser::begin(bool bodiless) {
-  reader_ = HeadReader(rules_);
+  reader_.begin();
   state_ = State::head;
   bodiless_ = bodiless;
   keeps_alive_ = false;
@@ -37,15 +31,15 @@ void AnswerParser::begin(bool bodiless) {
 
 // Takes a whole line, its end included, from `in`. Returns false until the end has arrived.
 bool AnswerParser::take_line(std::string_view& in, std::string_view& line) {
-  // Longer lines are refused. HeadReader has these limits, too.
-  const std::size_t limit = rules_ == Rules::requests ? 65536 : 8190;
   const auto newline = in.find('\n');
   const std::string_view part = in.substr(0, newline == in.npos ? in.size() : newline + 1);
   in.remove_prefix(part.size());
-  if (line_.empty() && newline != in.npos) {
+  if (newline != in.npos && line_.empty()) {
     line = part;
     return true;
   }
+  // Longer lines are refused. HeadReader has these limits, too.
+  const std::size_t limit = rules_ == Rules::requests ? 65536 : 8190;
   line_ += part;
   if (newline == in.npos && line_.size() <= limit) return false;
   whole_line_.swap(line_);
@@ -140,15 +134,16 @@ void AnswerParser::choose_framing() {
     keeps_alive_ = false;
     return;
   }
-  if (has_token(head.headers, "Transfer-Encoding", "chunked")) {
+  const HeadReader::Known& known = reader_.known();
+  if (known.chunked) {
     state_ = State::chunk_size;
     // A proxy on the way may have used the length instead.
-    if (head.headers.contains("Content-Length")) keeps_alive_ = false;
+    if (known.content_length) keeps_alive_ = false;
     return;
   }
-  if (head.headers.contains("Content-Length")) {
+  if (known.content_length) {
     state_ = State::length;
-    for (const char c : head.headers["Content-Length"]) {
+    for (const char c : reader_.content_length()) {
       const auto digit = static_cast<std::uint64_t>(c - '0');
       left_ = left_ > (no_end - 1 - digit) / 10 ? no_end - 1 : left_ * 10 + digit;
     }

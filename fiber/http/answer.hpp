@@ -47,6 +47,7 @@ class AnswerParser {
 
   const ResponseHead& head() const noexcept { return reader_.head(); }
   ResponseHead& head() noexcept { return reader_.head(); }
+  const HeadReader::Known& known() const noexcept { return reader_.known(); }
   // Whether the connection may be used again after this answer.
   bool keeps_alive() const noexcept { return keeps_alive_; }
 

@@ -15,16 +15,32 @@ constexpr std::size_t total_limit = 1024 * 1024;
   throw Failure{Failure::Kind::bad_response, std::move(text)};
 }
 
-std::string_view trim(std::string_view text) { return strip(text, " \t\r\n"); }
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+constexpr CharSet blanks(" \t\r\n");
+
+std::string_view trim(std::string_view text) {
+  while (!text.empty() && blanks.has(text.front())) text.remove_prefix(1);
+  while (!text.empty() && blanks.has(text.back())) text.remove_suffix(1);
+  return text;
+}
 
 // Whether a program that copies the text into a header would end the line in the middle of it.
-bool breaks_line(std::string_view text) { return find_any(text, {"\r\n\0", 3}) != text.npos; }
+bool breaks_line(std::string_view text) {
+  static constexpr CharSet ends({"\r\n\0", 3});
+  return ends.find_in(text) != text.npos;
+}
+
+// All control characters but the tab.
+constexpr CharSet controls(
+    {"\0\x01\x02\x03\x04\x05\x06\x07\x08\n\x0b\x0c\r\x0e\x0f\x10\x11\x12\x13"
+     "\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f\x7f",
+     32});
 
 void check_value(std::string_view value, Rules rules) {
+  if (controls.find_in(value) == value.npos) return;
   if (breaks_line(value)) refuse("A header value contains a line end or a NUL");
-  const auto is_control = [](unsigned char c) { return (c < ' ' && c != '\t') || c == 127; };
-  if (rules == Rules::aiohttp && std::any_of(value.begin(), value.end(), is_control))
-    refuse("A header value contains a control character");
+  if (rules == Rules::aiohttp) refuse("A header value contains a control character");
 }
 
 }  // namespace
@@ -37,36 +53,43 @@ bool HeadReader::add(std::string_view line) {
   if (line.size() > line_limit)
     refuse("got more than " + std::to_string(line_limit) + " bytes when reading header line");
   interim_ = false;
+  const bool blank = line.empty() || (blanks.has(line.front()) && trim(line).empty());
   if (!in_head_) {
     // The parser of aiohttp skips empty lines before the status line, and some servers send them.
-    if (rules_ == Rules::aiohttp && head_.status == 0 && trim(line).empty()) return false;
-    status_line(line.substr(0, line.find_last_not_of(" \t\r\n") + 1));
+    if (blank && rules_ == Rules::aiohttp && head_.status == 0) return false;
+    status_line(line);
     in_head_ = true;
     return false;
   }
-  if (!trim(line).empty()) {
+  if (!blank) {
     field(line);
     return false;
   }
-  finish_field();
   // A 1xx status announces another head, except 101, even if no upgrade was asked for.
   in_head_ = false;
   interim_ = head_.status < 200 && head_.status != 101;
-  if (interim_) return false;
-  check_lengths();
-  check_connection();
-  complete_ = true;
-  return true;
+  if (!interim_) {
+    if (known_.content_length) check_lengths();
+    if (known_.transfer_encoding) check_codings();
+    check_connection();
+    complete_ = true;
+  }
+  head_.headers = Headers(std::move(fields_));
+  return complete_;
 }
 
 void HeadReader::status_line(std::string_view line) {
-  head_ = {};
+  while (!line.empty() && blanks.has(line.back())) line.remove_suffix(1);
+  if (head_.status != 0) head_ = {};
+  known_ = {};
+  lengths_ = 0;
+  fields_ = core::Ref(new detail::PackedHeaders);
   const auto bad = [&] { refuse("Bad status line: '" + std::string(line.substr(0, 100)) + "'"); };
-  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
   // "HTTP/1.1 200" without a reason
   constexpr std::size_t shortest = 12;
   if (line.size() < shortest || !line.starts_with("HTTP/") || line[6] != '.' || line[8] != ' ' ||
-      !is_digit(line[7]) || (line.size() > shortest && line[shortest] != ' ') || breaks_line(line))
+      !is_digit(line[7]) || (line.size() > shortest && line[shortest] != ' ') ||
+      breaks_line(line.substr(shortest)))
     bad();
   const bool known = line[5] == '1' || line.substr(5, 3) == "0.9" ||
                      (rules_ == Rules::aiohttp && line.substr(5, 3) == "2.0");
@@ -78,17 +101,20 @@ void HeadReader::status_line(std::string_view line) {
 
 void HeadReader::field(std::string_view line) {
   if (line.front() == ' ' || line.front() == '\t') {
-    if (name_.empty()) refuse("The first header line begins with white space");
+    if (fields_->size() == 0) refuse("The first header line begins with white space");
     const std::string_view more = trim(line);
     check_value(more, rules_);
-    (value_ += value_.empty() ? "" : " ") += more;  // RFC 9112, 5.2
+    const std::size_t place = fields_->last();
+    if (!fields_->at(place).value.empty()) fields_->lengthen(" ");  // RFC 9112, 5.2
+    fields_->lengthen(more);
+    const auto [name, value] = fields_->at(place);
     const std::size_t limit = rules_ == Rules::requests ? total_limit : 8190;
-    if (value_.size() > limit) refuse("The value of the header field '" + name_ + "' is too long");
+    if (value.size() > limit)
+      refuse("The value of the header field '" + std::string(name) + "' is too long");
     return;
   }
-  finish_field();
   const std::size_t most = rules_ == Rules::requests ? 99 : 128;
-  if (head_.headers.size() >= most) refuse("got more than " + std::to_string(most) + " headers");
+  if (fields_->size() >= most) refuse("got more than " + std::to_string(most) + " headers");
   const auto colon = line.find(':');
   if (colon == line.npos) refuse("A header line has no colon");
   const std::string_view value = trim(line.substr(colon + 1));
@@ -100,57 +126,66 @@ void HeadReader::field(std::string_view line) {
   if (rules_ == Rules::aiohttp ? !is_token(name)
                                : !std::all_of(name.begin(), name.end(), is_visible))
     refuse("Invalid header name: '" + std::string(name.substr(0, 100)) + "'");
-  name_ = name;
-  value_ = value;
+  fields_->add(name, value);
+  note(name);
 }
 
-void HeadReader::finish_field() {
-  if (!name_.empty()) head_.headers.add(name_, value_);
-  name_.clear();
-  value_.clear();
+void HeadReader::note(std::string_view name) noexcept {
+  const auto is = [&](std::string_view one) { return equal_ignoring_case(name, one); };
+  switch (name.size()) {
+    case 10:
+      known_.connection |= is("Connection");
+      known_.set_cookie |= is("Set-Cookie");
+      break;
+    case 14:
+      if (!is("Content-Length")) break;
+      known_.content_length = true;
+      if (lengths_++ == 0) length_place_ = fields_->last();
+      break;
+    case 16: known_.content_encoding |= is("Content-Encoding"); break;
+    case 17: known_.transfer_encoding |= is("Transfer-Encoding"); break;
+    default: break;
+  }
 }
 
 // Refuses two lengths that differ: a proxy may have used the other one.
-void HeadReader::check_lengths() const {
-  const std::string* length = nullptr;
-  bool several = false, differ = false, has_coding = false;
-  for (const auto& [name, value] : head_.headers) {
-    if (equal_ignoring_case(name, "Content-Length")) {
-      several = length != nullptr;
-      differ = differ || (several && value != *length);
-      if (!several) length = &value;
-    } else if (equal_ignoring_case(name, "Transfer-Encoding")) {
-      has_coding = true;
-    }
-  }
+void HeadReader::check_lengths() {
+  const std::string_view length = fields_->at(length_place_).value;
+  const bool several = lengths_ > 1;
+  bool differ = false;
+  if (several)
+    for (const auto [name, value] : *fields_)
+      differ = differ || (equal_ignoring_case(name, "Content-Length") && value != length);
   if (differ || (rules_ == Rules::aiohttp && several) ||
-      (length && !several && length->find(',') != std::string::npos))
+      (!several && length.find(',') != length.npos))
     throw Failure{Failure::Kind::bad_header, "Content-Length contained multiple unmatching values"};
-  if (length) {
-    const bool is_number =
-        !length->empty() && length->find_first_not_of("0123456789") == std::string::npos;
-    if (!is_number || (rules_ == Rules::aiohttp && length->size() > 18))
-      refuse("Invalid Content-Length: '" + length->substr(0, 100) + "'");
-    if (rules_ == Rules::aiohttp && has_coding)
-      refuse("Content-Length can't be present with Transfer-Encoding");
-  }
-  if (has_coding) check_codings();
+  const bool is_number = !length.empty() && std::all_of(length.begin(), length.end(), &is_digit);
+  if (!is_number || (rules_ == Rules::aiohttp && length.size() > 18))
+    refuse("Invalid Content-Length: '" + std::string(length.substr(0, 100)) + "'");
+  if (rules_ == Rules::aiohttp && known_.transfer_encoding)
+    refuse("Content-Length can't be present with Transfer-Encoding");
+  content_length_ = length;
 }
 
-void HeadReader::check_codings() const {
-  for (const std::string& coding : head_.headers.getall("Transfer-Encoding"))
-    if (!equal_ignoring_case(coding, "chunked") && !equal_ignoring_case(coding, "identity"))
-      refuse("Unsupported Transfer-Encoding: '" + coding + "'");
+void HeadReader::check_codings() {
+  for (const auto [name, coding] : *fields_) {
+    if (!equal_ignoring_case(name, "Transfer-Encoding")) continue;
+    const bool chunked = equal_ignoring_case(coding, "chunked");
+    if (!chunked && !equal_ignoring_case(coding, "identity"))
+      refuse("Unsupported Transfer-Encoding: '" + std::string(coding) + "'");
+    known_.chunked = known_.chunked || chunked;
+  }
 }
 
 // RFC 9112, 9.3.
 void HeadReader::check_connection() {
   bool closes = false, keeps = false;
-  for (const auto& [name, value] : head_.headers) {
-    if (!equal_ignoring_case(name, "Connection")) continue;
-    closes = closes || list_has(value, "close");
-    keeps = keeps || list_has(value, "keep-alive");
-  }
+  if (known_.connection)
+    for (const auto [name, value] : *fields_) {
+      if (!equal_ignoring_case(name, "Connection")) continue;
+      closes = closes || list_has(value, "close");
+      keeps = keeps || list_has(value, "keep-alive");
+    }
   keeps_alive_ = !closes && (keeps || !old_);
 }
 

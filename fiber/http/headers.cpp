@@ -4,20 +4,54 @@
 #include <fiber/http/text.hpp>
 
 #include <algorithm>
+#include <optional>
 
 namespace fiber::http {
-bool equal_ignoring_case(std::string_view a, std::string_view b) noexcept {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                    [](char x, char y) { return lower(x) == lower(y); });
+namespace {
+
+// Returns the value of the first field of that name.
+std::optional<std::string_view> find_packed(const detail::PackedHeaders& fields,
+                                            std::string_view name) noexcept {
+  for (const FieldView field : fields)
+    if (equal_ignoring_case(field.name, name)) return field.value;
+  return std::nullopt;
+}
+
+}  // namespace
+
+bool detail::equal_letters(std::string_view a, std::string_view b) noexcept {
+  // Most names are written in one way.
+  return a == b || std::equal(a.begin(), a.end(), b.begin(),
+                              [](char x, char y) { return lower(x) == lower(y); });
 }
 
 Headers::Headers(std::initializer_list<value_type> items) {
   for (const auto& [name, value] : items) set(name, value);
 }
 
-Headers::const_iterator Headers::find(std::string_view name) const noexcept {
-  return std::find_if(items_.begin(), items_.end(), [&](const value_type& item) {
-    return item.first.size() == name.size() && equal_ignoring_case(item.first, name);
+// Returns the fields for further Headers to share; null for very many bytes.
+core::Ref<detail::PackedHeaders> Headers::packed() const {
+  if (packed_) return packed_;
+  const core::Ref<detail::PackedHeaders> all(new detail::PackedHeaders);
+  std::size_t bytes = 0;
+  for (const auto& [name, value] : items_) bytes += name.size() + value.size();
+  if (bytes > detail::PackedHeaders::most) return nullptr;
+  for (const auto& [name, value] : items_) all->add(name, value);
+  return all;
+}
+
+void Headers::unpack() const {
+  std::vector<value_type> items;
+  items.reserve(packed_->size());
+  for (const FieldView field : *packed_) items.emplace_back(field.name, field.value);
+  items_ = std::move(items);
+  packed_ = nullptr;
+}
+
+std::vector<Headers::value_type>::iterator Headers::find(std::string_view name) const {
+  std::vector<value_type>& all = items();
+  return std::find_if(all.begin(), all.end(), [&](const value_type& item) {
+    return equal_ignoring_case(item.first, name);
   });
 }
 
@@ -28,21 +62,27 @@ const std::string& Headers::operator[](std::string_view name) const {
 }
 
 std::string Headers::get(std::string_view name, std::string_view fallback) const {
+  if (packed_) return std::string(find_packed(*packed_, name).value_or(fallback));
   const auto found = find(name);
   return found == items_.end() ? std::string(fallback) : found->second;
 }
 
 std::vector<std::string> Headers::getall(std::string_view name) const {
   std::vector<std::string> values;
-  for (const auto& item : items_)
+  for (const auto& item : items())
     if (equal_ignoring_case(item.first, name)) values.push_back(item.second);
   return values;
 }
 
+bool Headers::contains(std::string_view name) const noexcept {
+  if (packed_) return find_packed(*packed_, name).has_value();
+  return std::any_of(items_.begin(), items_.end(),
+                     [&](const value_type& item) { return equal_ignoring_case(item.first, name); });
+}
+
 void Headers::set(std::string_view name, std::string_view value) {
-  const auto found = find(name);
-  if (found == items_.end()) return add(name, value);
-  const auto first = items_.begin() + (found - items_.begin());
+  const auto first = find(name);
+  if (first == items_.end()) return add(name, value);
   first->second = value;
   items_.erase(
       std::remove_if(first + 1, items_.end(),
@@ -51,8 +91,9 @@ void Headers::set(std::string_view name, std::string_view value) {
 }
 
 void Headers::add(std::string_view name, std::string_view value) {
-  if (items_.capacity() == 0) items_.reserve(8);  // most heads have no more
-  items_.emplace_back(name, value);
+  std::vector<value_type>& all = items();
+  if (all.capacity() == 0) all.reserve(8);  // most heads have no more
+  all.emplace_back(name, value);
 }
 
 void Headers::update(const Headers& other) {
@@ -60,12 +101,12 @@ void Headers::update(const Headers& other) {
 }
 
 bool Headers::erase(std::string_view name) {
-  return std::erase_if(items_, [&](const value_type& item) {
+  return std::erase_if(items(), [&](const value_type& item) {
            return equal_ignoring_case(item.first, name);
          }) > 0;
 }
 
-bool operator==(const Headers& a, const Headers& b) noexcept {
+bool operator==(const Headers& a, const Headers& b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const auto& x, const auto& y) {
     return equal_ignoring_case(x.first, y.first) && x.second == y.second;
   });

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <fiber/config.hpp>
+#include <fiber/core/ref.hpp>
+#include <fiber/http/packed_headers.hpp>
 
 #include <initializer_list>
 #include <string>
@@ -22,6 +24,9 @@ class FIBER_API Headers {
   Headers() = default;
   // {{"Accept", "text/html"}, {"X-Token", "1"}}; a later value replaces an earlier one.
   Headers(std::initializer_list<value_type> items);
+  // For the library's own use: fields that become strings when a function needs strings.
+  explicit Headers(core::Ref<detail::PackedHeaders> packed) noexcept : packed_(std::move(packed)) {}
+  core::Ref<detail::PackedHeaders> packed() const;
 
   // Returns the (first) value. Throws LookupError, Python's KeyError, if there is none.
   const std::string& operator[](std::string_view name) const;
@@ -29,7 +34,7 @@ class FIBER_API Headers {
   std::string get(std::string_view name, std::string_view fallback = {}) const;
   // Returns all values of a repeated field, in order; empty if there is none.
   std::vector<std::string> getall(std::string_view name) const;
-  bool contains(std::string_view name) const noexcept { return find(name) != items_.end(); }
+  bool contains(std::string_view name) const noexcept;
 
   // d[name] = value: replaces every value of that name, in the place of the first.
   void set(std::string_view name, std::string_view value);
@@ -39,23 +44,39 @@ class FIBER_API Headers {
   void update(const Headers& other);
   // Removes every value of that name; false if there was none.
   bool erase(std::string_view name);
-  void clear() noexcept { items_.clear(); }
+  void clear() noexcept {
+    packed_ = nullptr;
+    items_.clear();
+  }
 
-  const_iterator begin() const noexcept { return items_.begin(); }
-  const_iterator end() const noexcept { return items_.end(); }
-  std::size_t size() const noexcept { return items_.size(); }
-  bool empty() const noexcept { return items_.empty(); }
+  const_iterator begin() const { return items().begin(); }
+  const_iterator end() const { return items().end(); }
+  std::size_t size() const noexcept { return packed_ ? packed_->size() : items_.size(); }
+  bool empty() const noexcept { return size() == 0; }
 
   // Whether both have equal fields in equal order; the case of names is ignored.
-  FIBER_API friend bool operator==(const Headers& a, const Headers& b) noexcept;
+  FIBER_API friend bool operator==(const Headers& a, const Headers& b);
 
  private:
-  const_iterator find(std::string_view name) const noexcept;
+  std::vector<value_type>& items() const {
+    if (packed_) unpack();
+    return items_;
+  }
+  void unpack() const;
+  std::vector<value_type>::iterator find(std::string_view name) const;
 
-  std::vector<value_type> items_;
+  mutable std::vector<value_type> items_;
+  mutable core::Ref<detail::PackedHeaders> packed_;  // in place of items_, or null
 };
 
+namespace detail {
+// Compares texts of equal length.
+FIBER_API bool equal_letters(std::string_view a, std::string_view b) noexcept;
+}  // namespace detail
+
 // Compares letters of ASCII without case, in every locale.
-FIBER_API bool equal_ignoring_case(std::string_view a, std::string_view b) noexcept;
+inline bool equal_ignoring_case(std::string_view a, std::string_view b) noexcept {
+  return a.size() == b.size() && detail::equal_letters(a, b);
+}
 
 }  // namespace fiber::http

@@ -3,6 +3,7 @@
 
 #include <fiber/exceptions.hpp>
 #include <fiber/http/headers.hpp>
+#include <fiber/http/packed_headers.hpp>
 
 #include <cstddef>
 #include <string>
@@ -10,12 +11,6 @@
 #include <vector>
 
 namespace fiber::http {
-
-// A field as received; the value without the space around it.
-struct FieldView {
-  std::string_view name;
-  std::string_view value;
-};
 
 // A view with the functions of Headers that change nothing. Python: multidict.CIMultiDictProxy. The
 // texts live as long as their message: a request's until its handler has returned.

@@ -47,6 +47,33 @@ TEST_CASE("with(session.get()) lends a response whose body is read once and agai
   });
 }
 
+TEST_CASE("the fields of a response are its own, to be read, copied and changed") {
+  HttpServer server;
+  with_session([&](aiohttp::ClientSession& session) {
+    auto response = await(session.get(server.url("/header-twice")));
+    const aiohttp::CIMultiDict copy = response.headers, other = response.headers;
+    CHECK(copy.size() == response.headers.size());
+    CHECK(copy.contains("x-twice"));
+    CHECK(copy.get("X-TWICE") == "1");
+    CHECK(copy.get("X-None", "none") == "none");
+    CHECK(copy.getall("x-twice") == std::vector<std::string>{"1", "2"});
+    CHECK(copy["x-twice"] == "1");
+    response.headers.set("X-Twice", "3");
+    response.headers.erase("Content-Length");
+    CHECK(response.headers.getall("X-Twice") == std::vector<std::string>{"3"});
+    CHECK_FALSE(response.headers.contains("Content-Length"));
+    CHECK(other == copy);
+    std::string names;
+    for (const auto& [name, value] : other) names += name + "=" + value + ";";
+    CHECK(names.find("X-Twice=1;X-Twice=2;") != names.npos);
+    CHECK_THROWS_AS(other["X-None"], fiber::LookupError);
+    aiohttp::CIMultiDict none = other;
+    none.clear();
+    CHECK(none.empty());
+    CHECK_FALSE(other.empty());
+  });
+}
+
 TEST_CASE("a response may be awaited, too, and nothing is sent before") {
   HttpServer server;
   with_session([&](aiohttp::ClientSession& session) {

@@ -157,6 +157,25 @@ TEST_CASE("an answer is the same in whatever pieces it comes") {
   }
 }
 
+TEST_CASE("a head of many fields keeps each of them, and lines that go on") {
+  std::string bytes = ok + "Content-Length: 0\r\n";
+  for (int i = 0; i < 90; ++i)
+    bytes += "X-" + std::to_string(i) + ": " + std::string(i, 'v') + "\r\n  more\r\n";
+  for (const Rules rules : {Rules::requests, Rules::aiohttp}) {
+    AnswerParser parser(rules);
+    parser.begin(false);
+    const std::string whole = bytes + "\r\n";
+    std::string_view in = whole;
+    REQUIRE(parser.next(in) == AnswerParser::Event::head);
+    const http::Headers headers = parser.head().headers;
+    CHECK(headers.size() == 91);
+    for (int i = 0; i < 90; ++i)
+      CHECK(headers.get("x-" + std::to_string(i)) ==
+            std::string(i, 'v') + (i > 0 ? " more" : "more"));
+    CHECK(headers["content-length"] == "0");
+  }
+}
+
 TEST_CASE("a body without a length goes on to the end, and its connection with it") {
   const std::string bytes = ok + "\r\nto the end";
   for (std::size_t piece = 1; piece <= bytes.size(); ++piece) {
