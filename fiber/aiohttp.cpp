@@ -99,18 +99,20 @@ http::Chunks StreamReader::iter_any() { return iter_chunked(everything); }
 bool StreamReader::at_eof() const { return !exchange_ || exchange_->at_eof(); }
 
 ClientResponse::ClientResponse(std::shared_ptr<detail::Exchange> exchange)
-    : exchange_(std::move(exchange)) {
-  http::ResponseHead head = exchange_->transfer().take_head();
-  status = head.status;
-  reason = std::move(head.reason);
-  method = exchange_->method();
-  url = std::move(head.url);
-  headers = std::move(head.headers);
-  content.exchange_ = exchange_;
-  request_info = {url, method, exchange_->transfer().request().headers};
-  for (const http::Hop& hop : exchange_->transfer().history())
+    : ClientResponse(exchange->transfer().take_head(), exchange->transfer().request()) {
+  for (const http::Hop& hop : exchange->transfer().history())
     history.push_back(ClientResponse(hop));
+  content.exchange_ = exchange;
+  exchange_ = std::move(exchange);
 }
+
+ClientResponse::ClientResponse(http::ResponseHead&& head, const http::Outgoing& request)
+    : status(head.status),
+      reason(std::move(head.reason)),
+      method(request.method),
+      url(std::move(head.url)),
+      headers(std::move(head.headers)),
+      request_info{url, method, request.headers} {}
 
 ClientResponse::ClientResponse(http::Hop hop)
     : status(hop.head.status),
@@ -208,6 +210,22 @@ ClientSession::~ClientSession() {
 const std::shared_ptr<detail::SessionCore>& ClientSession::core() const {
   if (!core_) throw ValueError("this ClientSession was moved from");
   return core_;
+}
+
+RequestContext ClientSession::request(std::string_view method, std::string_view url) const {
+  constexpr const char* name = "ClientSession._request";
+  const std::shared_ptr<detail::SessionCore>& its_core = core();
+  if (auto prepared = its_core->find_prepared(method, url))
+    return RequestContext(asyncio::Coroutine<ClientResponse>(
+        [core = its_core, prepared = std::move(prepared)]() mutable {
+          return core->request(std::move(prepared));
+        },
+        name));
+  return RequestContext(asyncio::Coroutine<ClientResponse>(
+      [core = its_core, method = std::string(method), url = std::string(url)] {
+        return core->request(method, url);
+      },
+      name));
 }
 
 RequestContext ClientSession::request(std::string_view method, std::string_view url,

@@ -49,7 +49,9 @@
 
 namespace fiber::http {
 struct Hop;
-}
+struct Outgoing;
+struct ResponseHead;
+}  // namespace fiber::http
 
 namespace fiber::aiohttp {
 
@@ -258,6 +260,7 @@ class FIBER_API ClientResponse {
   friend class detail::Traces;
 
   explicit ClientResponse(http::Hop hop);
+  ClientResponse(http::ResponseHead&& head, const http::Outgoing& request);
   void give_up_body() noexcept;
   detail::Exchange& exchange() const;
   std::string json_text(const JsonOptions& options);
@@ -300,8 +303,9 @@ class FIBER_API ClientSession : public http::Verbs<ClientSession, RequestOptions
   /// ClientProxyConnectionError, ServerDisconnectedError, ServerTimeoutError, TimeoutError (total),
   /// TooManyRedirects, ClientResponseError (not HTTP, or raise_for_status) and
   /// ClientConnectionError (the session was closed meanwhile).
+  RequestContext request(std::string_view method, std::string_view url) const;
   RequestContext request(std::string_view method, std::string_view url,
-                         RequestOptions options = {}) const;
+                         RequestOptions options) const;
 
   /// Opens a WebSocket as a request of this session: base_url, headers, cookies, connector,
   /// timeout, proxies, redirects, middlewares and traces are as for other requests, and the

@@ -2,7 +2,6 @@
 
 #include <fiber/aiohttp/connector.hpp>
 #include <fiber/aiohttp/times.hpp>
-#include <fiber/core/block_pool.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -30,8 +29,8 @@ Engine::~Engine() {
   cancel(idle_timer_);
 }
 
-std::shared_ptr<Ride> Engine::add(http::Transfer& transfer, std::function<bool()> may_go_on) {
-  auto ride = std::allocate_shared<Ride>(core::BlockAllocator<Ride>(), transfer);
+core::Ref<Ride> Engine::add(http::Transfer& transfer, std::function<bool()> may_go_on) {
+  core::Ref<Ride> ride(new Ride(transfer));
   ride->may_go_on = std::move(may_go_on);
   transfer.on_owner = [this, &ride = *ride] { look(ride); };
   rides_.append(*ride);
@@ -46,7 +45,7 @@ std::shared_ptr<Ride> Engine::add(http::Transfer& transfer, std::function<bool()
 
 void Engine::remove(Ride& ride) noexcept {
   if (ride.transfer == nullptr) return;
-  const std::shared_ptr<Ride> kept = ride.shared_from_this();
+  const core::Ref<Ride> kept(&ride);
   rides_.remove(ride);
   std::exchange(ride.transfer, nullptr)->on_owner = nullptr;
   cancel(ride.redirect_timer);
@@ -68,12 +67,12 @@ asyncio::Transport Engine::detach(Ride& ride) noexcept {
 void Engine::start(Ride& ride) {
   http::Transfer& transfer = *ride.transfer;
   ride.connection = transfer.wants_new_connection() ? nullptr : take_idle(transfer);
-  if (!ride.connection) return connect(ride.shared_from_this());
+  if (!ride.connection) return connect(core::Ref(&ride));
   ride.connection->carry(ride);
   arrange(ride);
 }
 
-void Engine::connect(const std::shared_ptr<Ride>& ride) {
+void Engine::connect(const core::Ref<Ride>& ride) {
   // The engine lives as long as the ride has its transfer.
   auto made = [this, ride](std::shared_ptr<Connection> connection) {
     if (ride->transfer == nullptr) return connection->close();
@@ -110,7 +109,7 @@ void Engine::go_on(Ride& ride) noexcept { guarded(ride, &Engine::start); }
 // Makes a step of a ride, whose transfer gets its exceptions.
 void Engine::guarded(Ride& ride, void (Engine::*step)(Ride&)) noexcept {
   if (ride.transfer == nullptr) return;
-  const std::shared_ptr<Ride> kept = ride.shared_from_this();
+  const core::Ref<Ride> kept(&ride);
   try {
     (this->*step)(ride);
   } catch (...) {
@@ -127,7 +126,7 @@ void Engine::arrange(Ride& ride) {
   if (transfer.is_redirected()) {
     if (transfer.is_over()) return follow_redirect(ride);
     if (ride.redirect_timer) return;
-    ride.redirect_timer = loop_.call_later(redirect_time, [this, kept = ride.shared_from_this()] {
+    ride.redirect_timer = loop_.call_later(redirect_time, [this, kept = core::Ref(&ride)] {
       if (kept->transfer == nullptr) return;
       try {
         follow_redirect(*kept);
@@ -144,7 +143,7 @@ void Engine::arrange(Ride& ride) {
   }
   if (const auto until = transfer.expects_until(); until && !ride.continue_timer) {
     const auto left = *until - http::Transfer::Clock::now();
-    ride.continue_timer = loop_.call_later(left, [this, kept = ride.shared_from_this()] {
+    ride.continue_timer = loop_.call_later(left, [this, kept = core::Ref(&ride)] {
       kept->continue_timer = {};
       if (kept->transfer == nullptr) return;
       kept->transfer->stop_expecting();
@@ -162,16 +161,16 @@ void Engine::follow_redirect(Ride& ride) {
 // Takes the connection from a ride that is over, or given up.
 void Engine::leave_connection(Ride& ride) noexcept {
   cancel(ride.continue_timer);
-  const std::shared_ptr<Connection> connection = std::exchange(ride.connection, {});
+  std::shared_ptr<Connection> connection = std::exchange(ride.connection, {});
   if (!connection) return;
   connection->leave();
   const bool keeps =
       ride.transfer->is_over() && ride.transfer->keeps_connection() && connection->is_alive(false);
   if (!keeps || most_idle_ == 0) return connection->close();
   try {
-    connection->idle_since = http::Transfer::Clock::now();
+    connection->idle_since = ride.transfer->last_activity();
     watch_idle();
-    idle_[connection->key()].push_back(connection);
+    idle_.entry(connection->key()).second.push_back(std::move(connection));
     ++idle_count_;
   } catch (...) {
     connection->close();
@@ -181,8 +180,8 @@ void Engine::leave_connection(Ride& ride) noexcept {
 // --- idle connections ---------------------------------------------------------------------------
 
 std::shared_ptr<Connection> Engine::take_idle(const http::Transfer& transfer) {
-  const auto found = idle_.find(transfer.route().key);
-  if (found == idle_.end()) return nullptr;
+  auto* found = idle_.find(transfer.route().key);
+  if (found == nullptr) return nullptr;
   const auto now = http::Transfer::Clock::now();
   auto& connections = found->second;
   while (!connections.empty()) {
@@ -196,8 +195,8 @@ std::shared_ptr<Connection> Engine::take_idle(const http::Transfer& transfer) {
 }
 
 void Engine::forget(const Connection& connection) noexcept {
-  const auto found = idle_.find(connection.key());
-  if (found == idle_.end()) return;
+  auto* found = idle_.find(connection.key());
+  if (found == nullptr) return;
   idle_count_ -=
       std::erase_if(found->second, [&](const auto& one) { return one.get() == &connection; });
 }
@@ -205,8 +204,7 @@ void Engine::forget(const Connection& connection) noexcept {
 // Closes connections that were idle for too long and, beyond `most`, older ones of some host.
 void Engine::close_idle(std::size_t most) noexcept {
   const auto now = http::Transfer::Clock::now();
-  for (auto entry = idle_.begin(); entry != idle_.end();) {
-    auto& connections = entry->second;
+  for (auto& [key, connections] : idle_) {
     // The oldest connections are in front.
     auto fresh = connections.begin();
     while (fresh != connections.end() &&
@@ -216,8 +214,8 @@ void Engine::close_idle(std::size_t most) noexcept {
       --idle_count_;
     }
     connections.erase(connections.begin(), fresh);
-    entry = connections.empty() ? idle_.erase(entry) : std::next(entry);
   }
+  idle_.erase_if([](const auto& entry) { return entry.second.empty(); });
 }
 
 void Engine::watch_idle() {

@@ -12,25 +12,35 @@
 
 #include <fiber/aiohttp/connection.hpp>
 #include <fiber/aiohttp/connectors.hpp>
+#include <fiber/aiohttp/recent_map.hpp>
 #include <fiber/aiohttp/resolver.hpp>
 #include <fiber/asyncio/coroutines.hpp>
 #include <fiber/asyncio/tasks.hpp>
+#include <fiber/core/block_pool.hpp>
 #include <fiber/core/list.hpp>
+#include <fiber/core/ref.hpp>
 #include <fiber/http/transfer.hpp>
 
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <new>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 namespace fiber::aiohttp::detail {
 
 /// An exchange on its way through the engine. Owned by the exchange, and by tasks and timers that
 /// work for it.
-struct Ride : std::enable_shared_from_this<Ride> {
+struct Ride final : core::Counted<Ride> {
   explicit Ride(http::Transfer& its_transfer) : transfer(&its_transfer) {}
+
+  static void* operator new(std::size_t size) {
+    return core::allocate_block(size, std::align_val_t(alignof(Ride)));
+  }
+  static void operator delete(void* memory, std::size_t size) noexcept {
+    core::release_block(memory, size, std::align_val_t(alignof(Ride)));
+  }
 
   http::Transfer* transfer;  ///< null after Engine::remove()
   std::shared_ptr<Connection> connection;
@@ -52,7 +62,7 @@ class Engine {
   /// Starts the exchange, and follows its redirects. remove() must be called before the exchange or
   /// the engine is destroyed. `may_go_on` is asked before each redirect: if it returns false, the
   /// exchange waits for go_on().
-  std::shared_ptr<Ride> add(http::Transfer& transfer, std::function<bool()> may_go_on);
+  core::Ref<Ride> add(http::Transfer& transfer, std::function<bool()> may_go_on);
   void go_on(Ride& ride) noexcept;
   /// Takes the exchange out; closes its connection unless the exchange is done. Must not be called
   /// from its on_change.
@@ -69,7 +79,7 @@ class Engine {
  private:
   void guarded(Ride& ride, void (Engine::*step)(Ride&)) noexcept;
   void start(Ride& ride);
-  void connect(const std::shared_ptr<Ride>& ride);
+  void connect(const core::Ref<Ride>& ride);
   void arrange(Ride& ride);
   void follow_redirect(Ride& ride);
   void leave_connection(Ride& ride) noexcept;
@@ -79,7 +89,7 @@ class Engine {
 
   asyncio::EventLoop loop_;
   core::List<Ride> rides_;
-  std::unordered_map<std::string, std::vector<std::shared_ptr<Connection>>> idle_;
+  RecentMap<std::string, std::vector<std::shared_ptr<Connection>>> idle_;
   std::size_t idle_count_ = 0;
   const std::shared_ptr<const TCPConnector> options_;
   const std::shared_ptr<AddressBook> addresses_;

@@ -11,20 +11,18 @@
 
 namespace fiber::aiohttp::detail {
 
-Exchange::Exchange(std::shared_ptr<SessionCore> core, http::Outgoing&& request,
-                   ClientTimeout timeout, std::shared_ptr<Upload> upload,
-                   std::shared_ptr<Traces> traces)
+Exchange::Exchange(std::shared_ptr<SessionCore> core,
+                   std::shared_ptr<const http::Prepared> prepared, const ClientTimeout& timeout,
+                   std::shared_ptr<Upload> upload, std::shared_ptr<Traces> traces)
     : core_(std::move(core)),
       engine_(core_->engine()),
       timeout_(timeout),
-      transfer_(std::move(request), core_->jar_.state_->shared, core_->options_.read_bufsize),
+      transfer_(std::move(prepared), core_->jar_.state_->shared, core_->options_.read_bufsize),
       upload_(std::move(upload)),
       traces_(std::move(traces)) {
   transfer_.on_change = [this] { changed(); };
-  core_->exchanges_.insert(this);
+  core_->exchanges_.append(*this);
 }
-
-Exchange::~Exchange() { close(); }
 
 void Exchange::open() {
   start_timers();
@@ -135,10 +133,8 @@ std::string Exchange::read_exactly(std::size_t n) {
 }
 
 std::pair<asyncio::StreamReader, asyncio::StreamWriter> Exchange::take_connection() {
-  cancel(total_timer_);
-  cancel(connect_timer_);
-  cancel(silence_timer_);
-  const std::shared_ptr<Ride> ride = std::exchange(ride_, {});
+  stop_timers();
+  const core::Ref<Ride> ride = std::exchange(ride_, {});
   const asyncio::Transport transport = ride ? engine_.detach(*ride) : asyncio::Transport();
   if (!transport) throw ServerDisconnectedError();
   taken_connection_ = transport;
@@ -178,7 +174,7 @@ std::string Exchange::read_rest() {
 const std::string& Exchange::body() {
   if (body_) return *body_;
   body_ = read_rest();
-  if (traces_) traces_->chunk_received(method(), transfer_.head().url, *body_);
+  if (traces_) traces_->chunk_received(method(), std::string(transfer_.url()), *body_);
   return *body_;
 }
 
@@ -190,12 +186,13 @@ void Exchange::wait_until(Condition condition) {
     if (waiter_)
       throw RuntimeError("read() called while another coroutine is already waiting for data");
     struct Clear {
-      asyncio::Future<void>& waiter;
-      ~Clear() { waiter = {}; }
+      asyncio::detail::Waiter*& waiter;
+      ~Clear() { waiter = nullptr; }
     } const clear{waiter_};
     taken_ = 0;
-    waiter_ = engine_.loop().create_future<void>();
-    asyncio::await(waiter_);
+    asyncio::detail::Waiter waiter(engine_.loop().object());
+    waiter_ = &waiter;
+    waiter.wait();
   }
 }
 
@@ -216,7 +213,7 @@ void Exchange::check() const {
 }
 
 void Exchange::wake() noexcept {
-  if (waiter_ && !waiter_.done()) waiter_.set_result();
+  if (waiter_ != nullptr) waiter_->wake();
 }
 
 void Exchange::changed() noexcept {
@@ -225,22 +222,29 @@ void Exchange::changed() noexcept {
     if (upload_) upload_->stop();
     // The engine gets the connection back in this iteration: the next waiter may use it.
     slot_.reset();
-    cancel(total_timer_);
-    cancel(connect_timer_);
-    cancel(silence_timer_);
+    stop_timers();
   }
   wake();
 }
 
 void Exchange::start_timers() {
   const auto& loop = engine_.loop();
-  if (limits(timeout_.total))
+  if (core_->totals_ && timeout_.total == core_->options_.timeout.total)
+    core_->totals_->begin(*this);
+  else if (limits(timeout_.total))
     total_timer_ =
         loop.call_later(nanoseconds(*timeout_.total), [this] { end(Why::total_timeout); });
   if (limits(timeout_.connect))
     connect_timer_ =
         loop.call_later(nanoseconds(*timeout_.connect), [this] { end(Why::connect_timeout); });
   if (limits(timeout_.sock_read)) watch_for_silence(*timeout_.sock_read);
+}
+
+void Exchange::stop_timers() noexcept {
+  if (core_->totals_) core_->totals_->leave(*this);
+  cancel(total_timer_);
+  cancel(connect_timer_);
+  cancel(silence_timer_);
 }
 
 // One timer that checks when the last byte arrived, instead of one that every byte restarts.
@@ -265,15 +269,13 @@ void Exchange::end(Why why) noexcept {
 
 void Exchange::close() noexcept {
   if (std::exchange(closed_, true)) return;
-  core_->exchanges_.erase(this);
+  if (core_->exchanges_.has(*this)) core_->exchanges_.remove(*this);
   end(at_eof() ? Why::none : Why::closed);
 }
 
 void Exchange::give_back() noexcept {
   if (upload_) upload_->stop();
-  cancel(total_timer_);
-  cancel(connect_timer_);
-  cancel(silence_timer_);
+  stop_timers();
   if (const auto ride = std::exchange(ride_, {})) engine_.remove(*ride);
   if (taken_connection_) {
     try {

@@ -3,12 +3,18 @@
 
 #include <fiber/aiohttp.hpp>
 #include <fiber/aiohttp/cookiejar_state.hpp>
+#include <fiber/aiohttp/deadlines.hpp>
 #include <fiber/aiohttp/engine.hpp>
 #include <fiber/aiohttp/limiter.hpp>
+#include <fiber/aiohttp/prepared_requests.hpp>
 #include <fiber/aiohttp/traces.hpp>
 #include <fiber/aiohttp/upgraded.hpp>
 #include <fiber/aiohttp/upload.hpp>
 #include <fiber/asyncio/streams.hpp>
+#include <fiber/asyncio/waiter.hpp>
+#include <fiber/core/list.hpp>
+#include <fiber/core/ref.hpp>
+#include <fiber/http/prepared.hpp>
 #include <fiber/http/transfer.hpp>
 
 #include <exception>
@@ -16,7 +22,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_set>
 #include <utility>
 
 namespace fiber::aiohttp::detail {
@@ -34,6 +39,15 @@ class SessionCore : public std::enable_shared_from_this<SessionCore> {
   /// Makes a request and waits for the head of its response; with `upgrade`, for an answer 101.
   ClientResponse request(std::string method, const std::string& url, RequestOptions&& options,
                          bool upgrade = false);
+  /// Returns an earlier request without options of its own, to be made again; null if there is
+  /// none.
+  std::shared_ptr<const http::Prepared> find_prepared(std::string_view method,
+                                                      std::string_view url) {
+    return prepared_.find(method, url);
+  }
+  /// Makes a request without options of its own.
+  ClientResponse request(const std::string& method, const std::string& url);
+  ClientResponse request(std::shared_ptr<const http::Prepared> prepared);
   /// Makes a request for another protocol, and waits for the answer 101.
   Upgraded upgrade(UpgradeRequest request);
   void close() noexcept;
@@ -45,6 +59,7 @@ class SessionCore : public std::enable_shared_from_this<SessionCore> {
   friend class Exchange;
 
   Engine& engine();
+  ClientResponse answer_to(std::shared_ptr<const http::Prepared> prepared);
   http::Outgoing outgoing_of(std::string method, const std::string& url,
                              RequestOptions& options) const;
   ClientResponse response_to(http::Outgoing&& outgoing, const RequestOptions& options,
@@ -59,19 +74,21 @@ class SessionCore : public std::enable_shared_from_this<SessionCore> {
   SessionOptions options_;
   CookieJar jar_;
   Limiter limiter_;
-  std::optional<Engine> engine_;  ///< made by the first request, which decides the loop
-  std::unordered_set<Exchange*> exchanges_;
+  std::optional<Engine> engine_;     ///< made by the first request, which decides the loop
+  std::optional<Deadlines> totals_;  ///< for the session's own limit, made with the engine
+  core::List<Exchange> exchanges_;
+  PreparedRequests prepared_;  ///< empty if requests may differ by more than method and URL
   bool closed_ = false;
 };
 
-class Exchange {
+class Exchange final : private Deadlines::Limited {
  public:
-  /// Throws http::Failure.
-  Exchange(std::shared_ptr<SessionCore> core, http::Outgoing&& request, ClientTimeout timeout,
-           std::shared_ptr<Upload> upload, std::shared_ptr<Traces> traces);
+  Exchange(std::shared_ptr<SessionCore> core, std::shared_ptr<const http::Prepared> prepared,
+           const ClientTimeout& timeout, std::shared_ptr<Upload> upload,
+           std::shared_ptr<Traces> traces);
   Exchange(const Exchange&) = delete;
   Exchange& operator=(const Exchange&) = delete;
-  ~Exchange();
+  ~Exchange() { close(); }
 
   const http::Transfer& transfer() const noexcept { return transfer_; }
   http::Transfer& transfer() noexcept { return transfer_; }
@@ -109,6 +126,9 @@ class Exchange {
   bool closed() const noexcept { return closed_; }
 
  private:
+  friend core::OwnLinks;
+  friend class SessionCore;
+
   template <class Condition>
   void wait_until(Condition condition);
   void check() const;
@@ -121,6 +141,10 @@ class Exchange {
   bool take_place();
   void take_turn();
   void start_timers();
+  void stop_timers() noexcept;
+  void out_of_time(bool without_timer) noexcept override {
+    end(without_timer ? Why::memory : Why::total_timeout);
+  }
   void watch_for_silence(http::Seconds duration);
 
   std::shared_ptr<SessionCore> core_;
@@ -131,14 +155,15 @@ class Exchange {
   std::shared_ptr<Traces> traces_;  ///< null without TraceConfigs
   std::optional<Limiter::Slot> slot_;
   bool waits_for_place_ = false;  ///< in slot_, for the next hop
-  std::shared_ptr<Ride> ride_;    ///< null unless the engine works for the transfer
+  core::Ref<Ride> ride_;          ///< null unless the engine works for the transfer
   asyncio::TimerHandle total_timer_, connect_timer_, silence_timer_;
-  asyncio::Future<void> waiter_;
-  asyncio::Transport taken_connection_;  ///< by take_connection()
+  asyncio::detail::Waiter* waiter_ = nullptr;  ///< of the task that waits
+  asyncio::Transport taken_connection_;        ///< by take_connection()
   std::optional<std::string> body_;
   std::size_t taken_ = 0;  ///< bytes read since other tasks had a turn
   Why why_ = Why::none;    ///< why the exchange was ended
   bool closed_ = false;
+  core::Links<Exchange> links;  ///< among the session's, until close()
 };
 
 }  // namespace fiber::aiohttp::detail

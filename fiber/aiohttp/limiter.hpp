@@ -1,13 +1,12 @@
 // Limits the number of connections, in all and per host; first come, first served.
 #pragma once
 
+#include <fiber/aiohttp/recent_map.hpp>
 #include <fiber/core/list.hpp>
 
 #include <cstddef>
 #include <functional>
 #include <string>
-#include <unordered_map>
-#include <utility>
 
 namespace fiber::aiohttp::detail {
 
@@ -16,7 +15,8 @@ class Limiter {
     std::size_t taken = 0;
     std::size_t slots = 0;  ///< slots and waiters
   };
-  using Entry = std::pair<const std::string, Host>;
+  using Hosts = RecentMap<std::string, Host>;
+  using Entry = Hosts::Entry;
 
  public:
   /// 0: no limit.
@@ -29,9 +29,7 @@ class Limiter {
     /// Takes a slot or a place in the queue. `granted`, which must not throw, is called when a
     /// waiter gets its slot, not for a slot that is free at once.
     Slot(Limiter& limiter, const std::string& host, std::function<void()> granted)
-        : limiter_(limiter),
-          on_grant_(std::move(granted)),
-          host_(&*limiter.hosts_.try_emplace(host).first) {
+        : limiter_(limiter), on_grant_(std::move(granted)), host_(&limiter.hosts_.entry(host)) {
       ++host_->second.slots;
       granted_ = limiter_.take(*host_);
       if (!granted_) limiter_.waiting_.append(*this);
@@ -45,7 +43,7 @@ class Limiter {
       } else {
         limiter_.waiting_.remove(*this);
       }
-      if (--host_->second.slots == 0) limiter_.hosts_.erase(limiter_.hosts_.find(host_->first));
+      if (--host_->second.slots == 0) limiter_.hosts_.erase(*host_);
       if (granted_) limiter_.serve();
     }
 
@@ -88,7 +86,7 @@ class Limiter {
   std::size_t limit_;
   std::size_t limit_per_host_;
   std::size_t taken_ = 0;
-  std::unordered_map<std::string, Host> hosts_;
+  Hosts hosts_;
   core::List<Slot> waiting_;
 };
 

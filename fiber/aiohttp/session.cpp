@@ -1,4 +1,5 @@
 #include <fiber/aiohttp/exchange.hpp>
+#include <fiber/aiohttp/times.hpp>
 #include <fiber/core/block_pool.hpp>
 #include <fiber/http/redirect.hpp>
 #include <fiber/http/text.hpp>
@@ -29,6 +30,13 @@ void add_to(http::CookieStore& store, const Params& cookies) {
     http::check_cookie(name, sent);
     store.add({.name = name, .value = sent});
   }
+}
+
+void check_status(ClientResponse& response, const RaiseForStatus& check) {
+  if (check.function())
+    check.function()(response);
+  else if (check.raises())
+    response.raise_for_status();
 }
 
 }  // namespace
@@ -102,7 +110,10 @@ Engine& SessionCore::engine() {
   // Closed while a middleware or a trace has waited: a new engine would never be closed.
   if (closed_) throw ClientConnectionResetError("Session is closed");
   const asyncio::EventLoop loop = asyncio::get_running_loop();
-  if (!engine_) engine_.emplace(loop, options_.connector);
+  if (!engine_) {
+    engine_.emplace(loop, options_.connector);
+    if (limits(options_.timeout.total)) totals_.emplace(loop, nanoseconds(*options_.timeout.total));
+  }
   if (!(engine_->loop() == loop))
     throw RuntimeError("Session is attached to a different event loop");
   return *engine_;
@@ -126,10 +137,7 @@ ClientResponse SessionCore::request(std::string method, const std::string& url,
     if (traces) traces->start(outgoing.method, outgoing.url, outgoing.headers);
     try {
       ClientResponse response = response_to(std::move(outgoing), options, traces);
-      if (check.function())
-        check.function()(response);
-      else if (check.raises())
-        response.raise_for_status();
+      check_status(response, check);
       if (traces) traces->end(response);
       return response;
     } catch (...) {
@@ -139,6 +147,46 @@ ClientResponse SessionCore::request(std::string method, const std::string& url,
   } catch (const http::Failure& failure) {
     raise(failure);
   }
+}
+
+ClientResponse SessionCore::request(const std::string& method, const std::string& url) {
+  const bool depends_on_more =
+      options_.trust_env || !options_.trace_configs.empty() || !options_.middlewares.empty();
+  RequestOptions none;
+  if (depends_on_more) return request(method, url, std::move(none));
+  if (closed_) throw RuntimeError("Session is closed");
+  std::shared_ptr<http::Prepared> prepared;
+  try {
+    http::Outgoing outgoing = outgoing_of(method, url, none);
+    engine();
+    prepared = http::prepare(std::move(outgoing));
+  } catch (const http::Failure& failure) {
+    raise(failure);
+  }
+  // Each response has a copy of the fields.
+  CIMultiDict& fields = prepared->request.headers;
+  if (auto packed = fields.packed()) fields = CIMultiDict(std::move(packed));
+  prepared_.keep(method, url, prepared);
+  return request(std::move(prepared));
+}
+
+ClientResponse SessionCore::request(std::shared_ptr<const http::Prepared> prepared) {
+  if (closed_) throw RuntimeError("Session is closed");
+  try {
+    return answer_to(std::move(prepared));
+  } catch (const http::Failure& failure) {
+    raise(failure);
+  }
+}
+
+ClientResponse SessionCore::answer_to(std::shared_ptr<const http::Prepared> prepared) {
+  auto exchange =
+      std::allocate_shared<Exchange>(core::BlockAllocator<Exchange>(), shared_from_this(),
+                                     std::move(prepared), options_.timeout, nullptr, nullptr);
+  exchange->open();
+  ClientResponse response(std::move(exchange));
+  check_status(response, options_.raise_for_status);
+  return response;
 }
 
 ClientResponse SessionCore::response_to(http::Outgoing&& outgoing, const RequestOptions& options,
@@ -191,9 +239,10 @@ ClientResponse SessionCore::send(http::Outgoing&& outgoing, const ClientTimeout&
     const std::string& type = outgoing.body.content_type();
     outgoing.body = Body(upload, type.empty() ? "application/octet-stream" : type);
   }
-  const auto exchange =
-      std::allocate_shared<Exchange>(core::BlockAllocator<Exchange>(), shared_from_this(),
-                                     std::move(outgoing), timeout, std::move(upload), traces);
+  engine();  // refuses before the request is looked at
+  const auto exchange = std::allocate_shared<Exchange>(
+      core::BlockAllocator<Exchange>(), shared_from_this(), http::prepare(std::move(outgoing)),
+      timeout, std::move(upload), traces);
   exchange->open();
   return ClientResponse(exchange);
 }
@@ -289,11 +338,8 @@ Upgraded upgrade(const std::shared_ptr<SessionCore>& core, UpgradeRequest reques
 
 void SessionCore::close() noexcept {
   closed_ = true;
-  while (!exchanges_.empty()) {
-    Exchange* exchange = *exchanges_.begin();
-    exchanges_.erase(exchanges_.begin());
-    exchange->end(Exchange::Why::session_closed);
-  }
+  while (Exchange* exchange = exchanges_.pop()) exchange->end(Exchange::Why::session_closed);
+  totals_.reset();
   engine_.reset();
 }
 

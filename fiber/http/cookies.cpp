@@ -43,7 +43,7 @@ void CookieStore::replace(std::vector<Cookie> cookies) {
   for (Cookie& cookie : cookies) others.add(std::move(cookie));
   const std::lock_guard lock(mutex_);
   sites_.swap(others.sites_);
-  count_ = others.count_;
+  count_ = others.count_.load();
   // Moves the new cookies' numbers behind all earlier ones: no serial number is given twice.
   for (auto& [site, entries] : sites_)
     for (Entry& entry : entries) {
@@ -175,11 +175,6 @@ std::vector<const CookieStore::Entry*> CookieStore::in_order() const {
   std::sort(entries.begin(), entries.end(),
             [](const Entry* a, const Entry* b) { return a->created < b->created; });
   return entries;
-}
-
-bool CookieStore::empty() const {
-  const std::lock_guard lock(mutex_);
-  return count_ == 0;
 }
 
 std::vector<Cookie> CookieStore::all() const {

@@ -4,6 +4,7 @@
 #include <fiber/http/arguments.hpp>
 #include <fiber/http/set_cookie.hpp>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -46,7 +47,7 @@ class CookieStore {
   // Returns the field Cookie of a request to this prepared URL; "" for none.
   std::string header(const std::string& url);
 
-  bool empty() const;
+  bool empty() const noexcept { return count_ == 0; }
   // Returns the cookies that have not expired, in the order of their arrival.
   std::vector<Cookie> all() const;
   Params names_and_values() const;
@@ -73,7 +74,7 @@ class CookieStore {
   const Clock clock_;
   mutable std::mutex mutex_;  // for the members below
   Sites sites_;
-  std::size_t count_ = 0;
+  std::atomic<std::size_t> count_ = 0;  // may be read without the mutex
   std::uint64_t serial_ = 0;
 };
 

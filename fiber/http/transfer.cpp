@@ -23,11 +23,14 @@ constexpr std::size_t discard_limit = 64 * 1024;
 }  // namespace
 
 Transfer::Transfer(Outgoing&& request, std::shared_ptr<Shared> shared, std::size_t limit)
-    : request_(std::move(request)),
+    : Transfer(prepare(std::move(request)), std::move(shared), limit) {}
+
+Transfer::Transfer(std::shared_ptr<const Prepared> prepared, std::shared_ptr<Shared> shared,
+                   std::size_t limit)
+    : prepared_(std::move(prepared)),
       shared_(std::move(shared)),
-      parser_(request_.rules),
+      parser_(request().rules),
       limit_(std::max<std::size_t>(limit, 1)) {
-  make_ready(request_);
   set_up();
 }
 
@@ -36,7 +39,7 @@ void Transfer::keep_exception() noexcept {
     try {
       throw;
     } catch (Failure& failure) {
-      if (failure.url.empty()) failure.url = request_.url;
+      if (failure.url.empty()) failure.url = request().url;
       failure_ = std::move(failure);
     }
   } catch (...) {
@@ -116,33 +119,26 @@ void Transfer::work_on_input() {
 
 void Transfer::head_complete() {
   ResponseHead& head = parser_.head();
-  if (shared_ && head.headers.contains("Set-Cookie"))
-    shared_->cookies().set(request_.url, head.headers.getall("Set-Cookie"));
-  head.url = request_.url;
-  if (request_.rules == Rules::aiohttp)
-    head.url.resize(std::min(head.url.find('#'), head.url.size()));
-  elapsed_ = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - started_);
+  if (shared_ && parser_.known().set_cookie)
+    shared_->cookies().set(request().url, head.headers.getall("Set-Cookie"));
+  head.url = url();
+  elapsed_ = std::chrono::duration_cast<std::chrono::microseconds>(last_activity_ - started_);
   stop_expecting();
   if (head.status >= 300 && sends_) {
     // The server does not need the rest of the request's body.
     sends_ = false;
     may_keep_ = false;
   }
-  if (is_followed(request_, head)) {
+  if (is_followed(request(), head)) {
     redirected_ = true;
     if (on_redirect) on_redirect();
   } else {
-    if (request_.method != "HEAD" && head.headers.contains("Content-Encoding"))
-      decoder_ = make_decoder(codings(), request_.rules);
+    if (parser_.known().content_encoding && request().method != "HEAD")
+      decoder_ = make_decoder(codings(), request().rules);
     has_head_ = true;
-    upgraded_ = request_.upgrade && head.status == 101;
+    upgraded_ = request().upgrade && head.status == 101;
   }
   changed();
-}
-
-ResponseHead Transfer::take_head() {
-  ResponseHead& head = parser_.head();
-  return {head.status, std::move(head.reason), head.url, std::move(head.headers)};
 }
 
 std::string Transfer::leave_to_upgrade() noexcept {
@@ -154,7 +150,7 @@ std::string Transfer::leave_to_upgrade() noexcept {
 void Transfer::body_bytes(std::string_view bytes) {
   if (redirected_) {
     discarded_ += bytes.size();
-    if (request_.keep_history)
+    if (request().keep_history)
       discarded_body_ += bytes.substr(0, discard_limit - discarded_body_.size());
     if (discarded_ > discard_limit) hop_over(false);
     return;
@@ -163,9 +159,9 @@ void Transfer::body_bytes(std::string_view bytes) {
     raw_ += bytes;
     decode_more();
   } else {
-    if (bytes.size() > request_.max_body_size - decoded_) {
-      body_ += bytes.substr(0, request_.max_body_size - decoded_);
-      decoded_ = request_.max_body_size;
+    if (bytes.size() > request().max_body_size - decoded_) {
+      body_ += bytes.substr(0, request().max_body_size - decoded_);
+      decoded_ = request().max_body_size;
       refuse_more();
     }
     body_ += bytes;
@@ -188,10 +184,15 @@ void Transfer::lost(std::optional<Failure> failure) {
 
 void Transfer::connection_lost() {
   const std::optional<Failure> failure = *std::exchange(loss_, std::nullopt);
-  if (!answered_ && used_ && sendings_ == 1 && is_idempotent(request_.method)) {
+  if (!answered_ && used_ && sendings_ == 1 && is_idempotent(request().method)) {
     // The server may have closed the connection before the request arrived.
     attached_ = false;
-    if (!guarded([this] { set_up(); })) give_up();
+    const bool fine = guarded([this] {
+      // The source of a body is rewound, and may have another length.
+      if (request().body.source()) prepared_ = std::make_shared<Prepared>(Outgoing(request()));
+      set_up();
+    });
+    if (!fine) give_up();
     return;
   }
   const bool fine = guarded([&] {
@@ -251,14 +252,14 @@ void Transfer::fail(std::exception_ptr error) noexcept {
 void Transfer::refuse_more() const {
   throw Failure{
       Failure::Kind::too_large,
-      "The body has more bytes than max_body_size=" + std::to_string(request_.max_body_size), 0,
-      request_.url};
+      "The body has more bytes than max_body_size=" + std::to_string(request().max_body_size), 0,
+      request().url};
 }
 
 void Transfer::decode_more() {
   constexpr std::size_t at_once = 1024 * 1024;
   while (!is_decoded() && available() < limit_) {
-    const std::size_t before = body_.size(), allowed = request_.max_body_size - decoded_;
+    const std::size_t before = body_.size(), allowed = request().max_body_size - decoded_;
     std::size_t room = std::min(limit_ - available(), at_once);
     if (allowed < room) room = allowed + 1;
     std::string_view in = raw_;
@@ -272,7 +273,7 @@ void Transfer::decode_more() {
   }
   if (over_ && is_decoded() && decoder_) {
     const auto decoder = std::move(decoder_);
-    decoder->finish(request_.rules);
+    decoder->finish(request().rules);
   }
 }
 
@@ -314,18 +315,20 @@ std::string Transfer::take(std::size_t n) {
 
 bool Transfer::next_hop() noexcept {
   const bool goes_on = guarded([this] {
-    if (++redirects_ == 1) first_url_ = request_.url;
-    const bool too_many = request_.rules == Rules::requests
-                              ? redirects_ > request_.max_redirects
-                              : request_.max_redirects != 0 && redirects_ >= request_.max_redirects;
+    if (++redirects_ == 1) first_url_ = request().url;
+    const bool too_many =
+        request().rules == Rules::requests
+            ? redirects_ > request().max_redirects
+            : request().max_redirects != 0 && redirects_ >= request().max_redirects;
     if (too_many)
       throw Failure{Failure::Kind::too_many_redirects,
-                    "Exceeded " + std::to_string(request_.max_redirects) + " redirects.", 0,
+                    "Exceeded " + std::to_string(request().max_redirects) + " redirects.", 0,
                     first_url_};
     Hop hop = current_hop();
-    follow(request_, head());
+    Outgoing next = request();
+    follow(next, head());
     history_.push_back(std::move(hop));
-    start_hop();
+    start_hop(std::move(next));
   });
   redirected_ = over_ = false;
   if (goes_on)
@@ -339,7 +342,8 @@ bool Transfer::again(const Headers& fields, bool keep) noexcept {
   const bool goes_on = guarded([&] {
     if (keep) history_.push_back(current_hop());
     for (const auto& [name, value] : fields) check_field(name, value);
-    request_.headers.update(fields);
+    Outgoing next = request();
+    next.headers.update(fields);
     done_ = has_head_ = more_ = false;
     failure_.reset();
     error_ = {};
@@ -347,14 +351,14 @@ bool Transfer::again(const Headers& fields, bool keep) noexcept {
     raw_.clear();
     body_.clear();
     taken_ = decoded_ = 0;
-    start_hop();
+    start_hop(std::move(next));
   });
   redirected_ = over_ = false;
   if (!goes_on) end();
   return goes_on;
 }
 
-void Transfer::start_hop() {
+void Transfer::start_hop(Outgoing&& request) {
   attached_ = paused_ = keeps_ = false;
   discarded_ = 0;
   discarded_body_.clear();
@@ -362,16 +366,17 @@ void Transfer::start_hop() {
   loss_.reset();
   sendings_ = 0;
   started_ = Clock::now();
+  prepared_ = std::make_shared<Prepared>(std::move(request));
   set_up();
 }
 
 Hop Transfer::current_hop() {
-  Hop hop{head(), request_.method, request_.headers, {}, elapsed_};
-  if (!request_.keep_history) return hop;
+  Hop hop{head(), request().method, request().headers, {}, elapsed_};
+  if (!request().keep_history) return hop;
   hop.body = redirected_ ? discarded_body_ : body_.substr(taken_);
   if (!redirected_) return hop;
   try {
-    if (const auto decoder = make_decoder(codings(), request_.rules)) {
+    if (const auto decoder = make_decoder(codings(), request().rules)) {
       std::string decoded;
       for (std::string_view in = discarded_body_;
            decoder->decode(in, decoded, discard_limit) && decoded.size() < discard_limit;) {

@@ -22,6 +22,7 @@
 #include <fiber/http/decoder.hpp>
 #include <fiber/http/failure.hpp>
 #include <fiber/http/outgoing.hpp>
+#include <fiber/http/prepared.hpp>
 #include <fiber/http/route.hpp>
 #include <fiber/http/shared.hpp>
 
@@ -45,16 +46,22 @@ class Transfer {
 
   // Throws Failure for a request that must not be sent.
   Transfer(Outgoing&& request, std::shared_ptr<Shared> shared, std::size_t limit);
+  // Sends a request that may be sent many times, also at once: one whose body has no source.
+  Transfer(std::shared_ptr<const Prepared> prepared, std::shared_ptr<Shared> shared,
+           std::size_t limit);
   Transfer(const Transfer&) = delete;
   Transfer& operator=(const Transfer&) = delete;
 
-  const Outgoing& request() const noexcept { return request_; }  // the request of this hop
+  // The request of this hop.
+  const Outgoing& request() const noexcept { return prepared_->request; }
 
   bool has_head() const noexcept { return has_head_; }
   // The final head; after too many redirects, the head of the last redirect.
   const ResponseHead& head() const noexcept { return parser_.head(); }
-  // Takes the final head; head() keeps its status and its URL.
-  ResponseHead take_head();
+  // Gives the final head away; of what was taken, head() keeps nothing.
+  ResponseHead&& take_head() noexcept { return std::move(parser_.head()); }
+  // The URL of the response.
+  std::string_view url() const noexcept { return prepared_->answer_url(); }
   // The redirects before the final head, and the answers before again().
   std::vector<Hop>& history() noexcept { return history_; }
   // From the beginning of this hop to the end of the head.
@@ -69,7 +76,7 @@ class Transfer {
   void set_limit(std::size_t limit);
 
   // --- for the owner of the connection ---
-  const Route& route() const noexcept { return route_; }
+  const Route& route() const noexcept { return prepared_->route; }
   const std::shared_ptr<Shared>& shared() const noexcept { return shared_; }
   // Whether a connection must be found; after lost(), perhaps once more.
   bool wants_connection() const noexcept { return !attached_ && !over_ && !done_; }
@@ -142,16 +149,13 @@ class Transfer {
   std::function<void()> on_redirect;
 
  private:
-  // How the rest of the request's body is sent: nothing, bytes(), or bytes from its source.
-  enum class Sending : std::uint8_t { nothing, bytes, counted, chunked };
+  using Sending = Prepared::Sending;
 
   void set_up();
-  void set_up_body();
-  void write_head(std::string_view target);
   void fill_output();
   void fill_chunk(std::size_t size);
   std::size_t read_source(char* buffer, std::size_t room);
-  void start_hop();
+  void start_hop(Outgoing&& request);
   Hop current_hop();
   std::string codings() const;
   void work(std::string_view& in);
@@ -188,14 +192,14 @@ class Transfer {
   }
   void keep_exception() noexcept;
 
-  Outgoing request_;
+  std::shared_ptr<const Prepared> prepared_;
   std::shared_ptr<Shared> shared_;
-  Route route_;
 
-  std::string out_;  // to be sent; its first out_taken_ bytes have been sent
-  std::size_t out_taken_ = 0;
-  Sending sending_ = Sending::nothing;
-  std::uint64_t body_sent_ = 0;  // bytes of the request's body that were put into out_
+  std::string_view head_left_;          // the head's bytes that have not been sent
+  std::string out_;                     // the head with cookies, then pieces of the body
+  std::size_t out_taken_ = 0;           // bytes of a piece that have been sent
+  Sending sending_ = Sending::nothing;  // how the rest of the request's body is sent
+  std::uint64_t body_sent_ = 0;         // bytes of the request's body that were put into out_
   std::optional<Clock::time_point> expects_until_;
   bool sends_ = false;  // there are, or will be, more bytes to send
   bool sending_paused_ = false;

@@ -14,113 +14,57 @@ namespace {
 
 // The most bytes of a body that are read at once.
 constexpr std::size_t piece_size = 64 * 1024;
-// A body up to this size is sent with the head.
-constexpr std::size_t small_body = 16 * 1024;
 // How long to wait for "100 Continue", as in curl: some servers never send it.
 constexpr auto continue_time = std::chrono::seconds(1);
-
-void add_field(std::string& head, std::string_view name, std::string_view value) {
-  head.append(name).append(value.empty() ? ":" : ": ").append(value).append("\r\n");
-}
 
 }  // namespace
 
 void Transfer::set_up() {
-  if (request_.verify.bundle().find('\0') != std::string::npos)
-    throw Failure{Failure::Kind::invalid_argument, "verify: embedded null byte in the path"};
-  const UrlParts url = split_url(request_.url);
-  route_ = route_of(request_, url);
-  parser_.begin(request_.method == "HEAD");
-  set_up_body();
-  write_head(url.target);
-}
-
-void Transfer::set_up_body() {
+  parser_.begin(request().method == "HEAD");
   body_sent_ = 0;
   sending_paused_ = false;
   expects_until_.reset();
-  sending_ = Sending::nothing;
-  if (!request_.body && !request_.headers.contains("Transfer-Encoding")) return;
-  sending_ = Sending::bytes;
-  if (BodySource* source = request_.body.source().get()) {
-    // Also the first time: another request may have sent the body.
-    if (!source->rewind())
-      throw Failure{Failure::Kind::unrewindable,
-                    "Unable to rewind request body for redirect or another try."};
-    auto size = source->size();
-    // Requests sends an empty source in chunks, too.
-    if (size == std::uint64_t{0} && request_.rules == Rules::requests) size.reset();
-    if (!size && !request_.headers.contains("Transfer-Encoding"))
-      request_.headers.set("Transfer-Encoding", "chunked");
-    sending_ = size ? Sending::counted : Sending::chunked;
-  }
-  if (equal_ignoring_case(request_.headers.get("Transfer-Encoding"), "chunked"))
-    sending_ = Sending::chunked;
-}
-
-void Transfer::write_head(std::string_view target) {
-  const Headers& headers = request_.headers;
+  sending_ = prepared_->sending;
+  if (prepared_->expects) expects_until_ = Clock::time_point::max();
+  CookieStore* store = shared_ ? &shared_->cookies() : nullptr;
+  std::string cookies;
+  if (prepared_->has_cookies() || (store && !store->empty()))
+    cookies = cookie_field(request(), store);
   out_.clear();
   out_taken_ = 0;
-  out_.reserve(512);  // most heads fit
-  out_.append(request_.method).append(" ");
-  if (route_.absolute()) out_.append("http://").append(route_.origin);
-  out_.append(target).append(" HTTP/1.1\r\n");
-  add_field(out_, "Host", headers.get("Host", route_.origin));
-  if (route_.absolute() && route_.proxy_auth && !headers.contains("Proxy-Authorization"))
-    add_field(out_, "Proxy-Authorization", proxy_authorization(route_));
-  for (const auto& [name, value] : headers)
-    if (!equal_ignoring_case(name, "Host") && !equal_ignoring_case(name, "Cookie"))
-      add_field(out_, name, value);
-  // A session of requests has a field of its own, which a program may take away.
-  if (request_.rules == Rules::aiohttp && !headers.contains("Accept"))
-    add_field(out_, "Accept", "*/*");
-  if (!headers.contains("Accept-Encoding")) add_field(out_, "Accept-Encoding", accepted_encodings);
-  if (const std::string all = cookie_field(request_, shared_ ? &shared_->cookies() : nullptr);
-      !all.empty())
-    add_field(out_, "Cookie", all);
-  if (sending_ == Sending::counted)
-    add_field(out_, "Content-Length", std::to_string(*request_.body.source()->size()));
-  else if (sending_ == Sending::bytes)
-    add_field(out_, "Content-Length", std::to_string(request_.body.bytes().size()));
-  else if (sending_ == Sending::nothing && sends_length(request_))
-    add_field(out_, "Content-Length", "0");
-  out_ += "\r\n";
-
-  sends_ = true;
-  const std::string& bytes = request_.body.bytes();
-  if ((sending_ == Sending::bytes && bytes.empty()) ||
-      (sending_ == Sending::counted && request_.body.source()->size() == std::uint64_t{0}))
-    sending_ = Sending::nothing;
-  if (sending_ == Sending::nothing) return;
-  if (equal_ignoring_case(headers.get("Expect"), "100-continue")) {
-    expects_until_ = Clock::time_point::max();
-  } else if (sending_ == Sending::bytes && bytes.size() <= small_body) {
-    out_ += bytes;
-    sending_ = Sending::nothing;
+  head_left_ = prepared_->head;
+  if (!cookies.empty()) {
+    out_ = prepared_->head_with(cookies);
+    out_taken_ = out_.size();
+    head_left_ = out_;
   }
+  sends_ = true;
 }
 
 std::string_view Transfer::output() {
   if (!attached_ || over_ || !sends_) return {};
+  if (!head_left_.empty()) return head_left_;
   if (out_taken_ == out_.size() && !guarded([this] { fill_output(); })) {
     give_up();
     return {};
   }
   if (out_taken_ < out_.size()) return std::string_view(out_).substr(out_taken_);
   if (sending_ != Sending::bytes || expects_until_) return {};
-  return std::string_view(request_.body.bytes()).substr(body_sent_);
+  return std::string_view(request().body.bytes()).substr(body_sent_);
 }
 
 void Transfer::sent(std::size_t size) {
   touch();
-  if (out_taken_ < out_.size()) {
+  if (!head_left_.empty()) {
+    head_left_.remove_prefix(size);
+    if (!head_left_.empty()) return;
+  } else if (out_taken_ < out_.size()) {
     out_taken_ += size;
+    if (out_taken_ < out_.size()) return;
   } else {
     body_sent_ += size;
-    if (body_sent_ == request_.body.bytes().size()) sending_ = Sending::nothing;
+    if (body_sent_ == request().body.bytes().size()) sending_ = Sending::nothing;
   }
-  if (out_taken_ < out_.size()) return;
   if (expects_until_ == Clock::time_point::max()) expects_until_ = Clock::now() + continue_time;
   if (sending_ != Sending::nothing) return;
   sends_ = false;
@@ -133,8 +77,8 @@ void Transfer::fill_output() {
   if (sending_ != Sending::counted && sending_ != Sending::chunked) return;
   out_.clear();
   out_taken_ = 0;
-  if (sending_ == Sending::chunked && !request_.body.source()) {
-    const std::string& bytes = request_.body.bytes();
+  if (sending_ == Sending::chunked && !request().body.source()) {
+    const std::string& bytes = request().body.bytes();
     char size[20];
     std::snprintf(size, sizeof size, "%zx\r\n", bytes.size());
     if (!bytes.empty()) out_.append(size).append(bytes).append("\r\n");
@@ -142,7 +86,7 @@ void Transfer::fill_output() {
     sending_ = Sending::nothing;
     return;
   }
-  BodySource& source = *request_.body.source();
+  BodySource& source = *request().body.source();
   const auto whole = sending_ == Sending::counted ? source.size() : std::nullopt;
   std::size_t room = piece_size;
   if (whole) room = static_cast<std::size_t>(std::min<std::uint64_t>(room, *whole - body_sent_));

@@ -11,7 +11,8 @@ namespace fiber::http {
 template <class Client, class Options>
 class Verbs {
  public:
-  auto get(std::string_view url, Options options = {}) const {
+  auto get(std::string_view url) const { return call("GET", url); }
+  auto get(std::string_view url, Options options) const {
     return call("GET", url, std::move(options));
   }
   /// Follows no redirects unless `allow_redirects` is set.
@@ -19,23 +20,31 @@ class Verbs {
     if (!options.allow_redirects) options.allow_redirects = false;
     return call("HEAD", url, std::move(options));
   }
-  auto post(std::string_view url, Options options = {}) const {
+  auto post(std::string_view url) const { return call("POST", url); }
+  auto post(std::string_view url, Options options) const {
     return call("POST", url, std::move(options));
   }
-  auto put(std::string_view url, Options options = {}) const {
+  auto put(std::string_view url) const { return call("PUT", url); }
+  auto put(std::string_view url, Options options) const {
     return call("PUT", url, std::move(options));
   }
-  auto patch(std::string_view url, Options options = {}) const {
+  auto patch(std::string_view url) const { return call("PATCH", url); }
+  auto patch(std::string_view url, Options options) const {
     return call("PATCH", url, std::move(options));
   }
-  auto delete_(std::string_view url, Options options = {}) const {
+  auto delete_(std::string_view url) const { return call("DELETE", url); }
+  auto delete_(std::string_view url, Options options) const {
     return call("DELETE", url, std::move(options));
   }
-  auto options(std::string_view url, Options options = {}) const {
+  auto options(std::string_view url) const { return call("OPTIONS", url); }
+  auto options(std::string_view url, Options options) const {
     return call("OPTIONS", url, std::move(options));
   }
 
  private:
+  auto call(std::string_view method, std::string_view url) const {
+    return static_cast<const Client&>(*this).request(method, url);
+  }
   auto call(std::string_view method, std::string_view url, Options&& options) const {
     return static_cast<const Client&>(*this).request(method, url, std::move(options));
   }

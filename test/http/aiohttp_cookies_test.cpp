@@ -84,6 +84,29 @@ TEST_CASE("a jar outlives its session, and may be shared") {
   });
 }
 
+TEST_CASE("a request that is made again has the cookies of now, in their place") {
+  HttpServer server;
+  with_session([&](aiohttp::ClientSession& session) {
+    const auto ask = [&] {
+      await(session.get(server.url("/echo")));
+      return server.received().back();
+    };
+    const std::string plain = ask();
+    CHECK(ask() == plain);
+    CookieJar jar = session.cookie_jar();
+    for (const std::string& value : {"1"s, "2"s}) {
+      jar.update_cookies({{"a", value}}, server.url("/"));
+      std::string with_cookie = ask();
+      const std::string field = "\r\nCookie: a=" + value;
+      const auto at = with_cookie.find(field);
+      REQUIRE(at != with_cookie.npos);
+      CHECK(with_cookie.erase(at, field.size()) == plain);
+    }
+    jar.clear();
+    CHECK(ask() == plain);
+  });
+}
+
 TEST_CASE("a jar is never empty: moving it is copying it") {
   CookieJar jar;
   CookieJar other(std::move(jar));

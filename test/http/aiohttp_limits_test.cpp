@@ -34,6 +34,27 @@ TEST_CASE("the total timeout ends the wait for the head and the reading of the b
   });
 }
 
+TEST_CASE("each of many requests has the whole of the session's total timeout") {
+  HttpServer server;
+  with_session({.timeout = {.total = 100ms}}, [&](aiohttp::ClientSession& session) {
+    const auto ask = [&](std::chrono::milliseconds pause) {
+      return asyncio::create_task([&, pause] {
+        await(asyncio::sleep(pause));
+        const auto begin = asyncio::get_running_loop().time();
+        CHECK_THROWS_AS(await(session.get(server.url("/silent"))), asyncio::TimeoutError);
+        CHECK(asyncio::get_running_loop().time() - begin >= 100ms);
+      });
+    };
+    std::vector<asyncio::Task<void>> tasks;
+    for (int i = 0; i < 8; ++i) {
+      tasks.push_back(ask(i * 20ms));
+      CHECK(await(await(session.get(server.url("/fixed"))).read()) == "hello");
+    }
+    for (auto& task : tasks) await(task);
+    CHECK(await(await(session.get(server.url("/fixed"))).read()) == "hello");
+  });
+}
+
 TEST_CASE("the timeout for silence is a ServerTimeoutError, and slow is not silent") {
   HttpServer server;
   const aiohttp::ClientTimeout silence{.total = {}, .sock_read = 50ms};

@@ -47,6 +47,31 @@ TEST_CASE("with(session.get()) lends a response whose body is read once and agai
   });
 }
 
+TEST_CASE("a request that is made again is a request of its own") {
+  HttpServer server;
+  with_session({.headers = {{"X-Session", "1"}}}, [&](aiohttp::ClientSession& session) {
+    const auto ask = [&](const char* method, const std::string& path) {
+      auto response = await(session.request(method, server.url(path)));
+      CHECK(response.request_info.headers["x-session"] == "1");
+      response.request_info.headers.set("X-Session", "2");
+      return response.method + " " + response.url.substr(server.url("").size()) + " " +
+             response.request_info.url.substr(server.url("").size()) + " " + await(response.read());
+    };
+    for (int i = 0; i < 3; ++i) {
+      CHECK(ask("GET", "/fixed#part") == "GET /fixed /fixed hello");
+      CHECK(ask("get", "/fixed") == "GET /fixed /fixed hello");
+      CHECK(ask("HEAD", "/fixed") == "HEAD /fixed /fixed ");
+      CHECK(ask("GET", "/redirect/1") == "GET /fixed /fixed hello");
+      CHECK(ask("POST", "/echo").starts_with("POST /echo /echo POST"));
+      CHECK_THROWS_AS(await(session.get("ftp://x/")), aiohttp::InvalidURL);
+      CHECK_THROWS_AS(await(session.request("GET GET", server.url("/fixed"))), fiber::ValueError);
+    }
+    const auto kept = session.get(server.url("/fixed"));
+    await(session.close());
+    CHECK_THROWS_AS(await(kept), fiber::RuntimeError);
+  });
+}
+
 TEST_CASE("the fields of a response are its own, to be read, copied and changed") {
   HttpServer server;
   with_session([&](aiohttp::ClientSession& session) {

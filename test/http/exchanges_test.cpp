@@ -351,6 +351,20 @@ TEST_CASE("a request goes out again on a new connection if an old one died, and 
   CHECK(name_of(transfer.failure().value()) == "unrewindable");
 }
 
+TEST_CASE("a prepared request is sent by several transfers at once, whatever becomes of one") {
+  const auto prepared = http::prepare(request("POST", "body"));
+  Transfer first(prepared, nullptr, 1 << 20), second(prepared, nullptr, 1 << 20);
+  first.attach(false);
+  second.attach(false);
+  const std::string bytes = sent(first);
+  CHECK(bytes.ends_with("\r\n\r\nbody"));
+  first.received("HTTP/1.1 303 See Other\r\nLocation: /other\r\nContent-Length: 0\r\n\r\n");
+  REQUIRE(first.next_hop());
+  CHECK(first.request().method == "GET");
+  CHECK(second.request().method == "POST");
+  CHECK(sent(second) == bytes);
+}
+
 TEST_CASE("a connection is kept only after all of both sides, and nothing else") {
   const auto kept = [](const std::string& answer, bool send_all = true) {
     Transfer transfer(request("POST", std::string(100'000, 'x')), nullptr, 1 << 20);
