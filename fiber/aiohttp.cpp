@@ -223,7 +223,7 @@ RequestContext ClientSession::request(std::string_view method, std::string_view 
         name));
   return RequestContext(asyncio::Coroutine<ClientResponse>(
       [core = its_core, method = std::string(method), url = std::string(url)] {
-        return core->request(method, url);
+        return core->request(method, url, {});
       },
       name));
 }

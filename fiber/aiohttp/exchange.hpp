@@ -45,8 +45,6 @@ class SessionCore : public std::enable_shared_from_this<SessionCore> {
                                                       std::string_view url) {
     return prepared_.find(method, url);
   }
-  /// Makes a request without options of its own.
-  ClientResponse request(const std::string& method, const std::string& url);
   ClientResponse request(std::shared_ptr<const http::Prepared> prepared);
   /// Makes a request for another protocol, and waits for the answer 101.
   Upgraded upgrade(UpgradeRequest request);
@@ -59,13 +57,20 @@ class SessionCore : public std::enable_shared_from_this<SessionCore> {
   friend class Exchange;
 
   Engine& engine();
-  ClientResponse answer_to(std::shared_ptr<const http::Prepared> prepared);
+  bool options_change_requests() const noexcept;
+  bool changes_request(const RequestOptions& options) const;
+  std::shared_ptr<const http::Prepared> prepared_for(const std::string& method,
+                                                     const std::string& url);
+  ClientResponse answer_to(std::shared_ptr<const http::Prepared> prepared,
+                           const ClientTimeout& timeout, const RaiseForStatus& check);
   http::Outgoing outgoing_of(std::string method, const std::string& url,
                              RequestOptions& options) const;
   ClientResponse response_to(http::Outgoing&& outgoing, const RequestOptions& options,
                              const std::shared_ptr<Traces>& traces);
   ClientResponse send(http::Outgoing&& outgoing, const ClientTimeout& timeout,
                       const std::shared_ptr<Traces>& traces);
+  ClientResponse send(std::shared_ptr<const http::Prepared> prepared, const ClientTimeout& timeout,
+                      std::shared_ptr<Upload> upload, std::shared_ptr<Traces> traces);
   ClientResponse through_middlewares(http::Outgoing outgoing, const ClientTimeout& timeout,
                                      const std::shared_ptr<Traces>& traces,
                                      const ClientMiddlewares& middlewares);

@@ -129,6 +129,9 @@ ClientResponse SessionCore::request(std::string method, const std::string& url,
   }
   const RaiseForStatus check = options.raise_for_status.value_or(options_.raise_for_status);
   try {
+    if (!upgrade && !options_change_requests() && !changes_request(options))
+      return answer_to(prepared_for(method, url),
+                       options.timeout ? *options.timeout : options_.timeout, check);
     http::Outgoing outgoing = outgoing_of(std::move(method), url, options);
     outgoing.upgrade = upgrade;
     std::shared_ptr<Traces> traces;
@@ -149,43 +152,48 @@ ClientResponse SessionCore::request(std::string method, const std::string& url,
   }
 }
 
-ClientResponse SessionCore::request(const std::string& method, const std::string& url) {
-  const bool depends_on_more =
-      options_.trust_env || !options_.trace_configs.empty() || !options_.middlewares.empty();
+// Whether requests of equal method and URL may differ.
+bool SessionCore::options_change_requests() const noexcept {
+  return options_.trust_env || !options_.trace_configs.empty() || !options_.middlewares.empty();
+}
+
+// Whether the request differs from one without options.
+bool SessionCore::changes_request(const RequestOptions& options) const {
+  static const RequestOptions none;
+  return !options.params.empty() || options.data || !options.cookies.empty() ||
+         !options.headers.empty() || options.auth || !options.allow_redirects.value_or(true) ||
+         options.max_redirects != none.max_redirects || !options.proxy.empty() ||
+         options.proxy_auth || options.ssl || options.middlewares || options.max_body_size ||
+         (options.timeout && options.timeout->sock_connect != options_.timeout.sock_connect);
+}
+
+std::shared_ptr<const http::Prepared> SessionCore::prepared_for(const std::string& method,
+                                                                const std::string& url) {
+  if (auto found = prepared_.find(method, url)) return found;
   RequestOptions none;
-  if (depends_on_more) return request(method, url, std::move(none));
-  if (closed_) throw RuntimeError("Session is closed");
-  std::shared_ptr<http::Prepared> prepared;
-  try {
-    http::Outgoing outgoing = outgoing_of(method, url, none);
-    engine();
-    prepared = http::prepare(std::move(outgoing));
-  } catch (const http::Failure& failure) {
-    raise(failure);
-  }
+  http::Outgoing outgoing = outgoing_of(method, url, none);
+  engine();  // refuses before the request is looked at
+  const auto prepared = http::prepare(std::move(outgoing));
   // Each response has a copy of the fields.
   CIMultiDict& fields = prepared->request.headers;
   if (auto packed = fields.packed()) fields = CIMultiDict(std::move(packed));
   prepared_.keep(method, url, prepared);
-  return request(std::move(prepared));
+  return prepared;
 }
 
 ClientResponse SessionCore::request(std::shared_ptr<const http::Prepared> prepared) {
   if (closed_) throw RuntimeError("Session is closed");
   try {
-    return answer_to(std::move(prepared));
+    return answer_to(std::move(prepared), options_.timeout, options_.raise_for_status);
   } catch (const http::Failure& failure) {
     raise(failure);
   }
 }
 
-ClientResponse SessionCore::answer_to(std::shared_ptr<const http::Prepared> prepared) {
-  auto exchange =
-      std::allocate_shared<Exchange>(core::BlockAllocator<Exchange>(), shared_from_this(),
-                                     std::move(prepared), options_.timeout, nullptr, nullptr);
-  exchange->open();
-  ClientResponse response(std::move(exchange));
-  check_status(response, options_.raise_for_status);
+ClientResponse SessionCore::answer_to(std::shared_ptr<const http::Prepared> prepared,
+                                      const ClientTimeout& timeout, const RaiseForStatus& check) {
+  ClientResponse response = send(std::move(prepared), timeout, nullptr, nullptr);
+  check_status(response, check);
   return response;
 }
 
@@ -240,11 +248,17 @@ ClientResponse SessionCore::send(http::Outgoing&& outgoing, const ClientTimeout&
     outgoing.body = Body(upload, type.empty() ? "application/octet-stream" : type);
   }
   engine();  // refuses before the request is looked at
-  const auto exchange = std::allocate_shared<Exchange>(
-      core::BlockAllocator<Exchange>(), shared_from_this(), http::prepare(std::move(outgoing)),
-      timeout, std::move(upload), traces);
+  return send(http::prepare(std::move(outgoing)), timeout, std::move(upload), traces);
+}
+
+ClientResponse SessionCore::send(std::shared_ptr<const http::Prepared> prepared,
+                                 const ClientTimeout& timeout, std::shared_ptr<Upload> upload,
+                                 std::shared_ptr<Traces> traces) {
+  auto exchange = std::allocate_shared<Exchange>(core::BlockAllocator<Exchange>(),
+                                                 shared_from_this(), std::move(prepared), timeout,
+                                                 std::move(upload), std::move(traces));
   exchange->open();
-  return ClientResponse(exchange);
+  return ClientResponse(std::move(exchange));
 }
 
 // Redirects are followed here, so that each request goes through the middlewares.
