@@ -108,6 +108,7 @@ struct SessionOptions {
   TCPConnector connector = {};  ///< or a UnixConnector
   Params cookies = {};          ///< put into the jar, for every host
   CIMultiDict headers = {};     ///< sent with every request
+  /// For requests without credentials of their own; with a base_url, to its origin only.
   std::optional<BasicAuth> auth = {};
   std::optional<CookieJar> cookie_jar = {};  ///< to share or to save; a new one by default
   RaiseForStatus raise_for_status = false;   ///< applies to every request

@@ -75,6 +75,7 @@ class SessionCore : public std::enable_shared_from_this<SessionCore> {
                                      const std::shared_ptr<Traces>& traces,
                                      const ClientMiddlewares& middlewares);
   std::string build_url(const std::string& url, const Params& params) const;
+  std::optional<BasicAuth> auth_for(const std::string& url) const;
 
   SessionOptions options_;
   CookieJar jar_;

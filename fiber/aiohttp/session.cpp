@@ -106,6 +106,15 @@ std::string SessionCore::build_url(const std::string& url, const Params& params)
   return http::prepare_url(http::resolve_url(options_.base_url, url), params);
 }
 
+// Returns the session's credentials, unless the URL has its own, or is of another origin than
+// base_url, which the credentials are for.
+std::optional<BasicAuth> SessionCore::auth_for(const std::string& url) const {
+  if (!options_.auth) return std::nullopt;
+  if (!options_.base_url.empty() && !http::same_origin(options_.base_url, url)) return std::nullopt;
+  std::string bare = url;
+  return http::take_credentials(bare) ? std::nullopt : options_.auth;
+}
+
 Engine& SessionCore::engine() {
   // Closed while a middleware or a trace has waited: a new engine would never be closed.
   if (closed_) throw ClientConnectionResetError("Session is closed");
@@ -217,14 +226,16 @@ http::Outgoing SessionCore::outgoing_of(std::string method, const std::string& u
   const std::string& proxy = options.proxy.empty() ? options_.proxy : options.proxy;
   const ClientTimeout& timeout = options.timeout ? *options.timeout : options_.timeout;
   const Ssl& ssl = options.ssl ? *options.ssl : options_.connector.ssl;
+  std::string full_url = build_url(url, options.params);
+  auto auth = options.auth ? options.auth : auth_for(full_url);
   return {
       .rules = http::Rules::aiohttp,
       .method = std::move(method),
-      .url = build_url(url, options.params),
+      .url = std::move(full_url),
       .headers = std::move(headers),
       .body = std::move(options.data),
       .cookies = std::move(options.cookies),
-      .auth = options.auth ? options.auth : options_.auth,
+      .auth = std::move(auth),
       .verify = ssl.verify(),
       .context = ssl.context(),
       .follow_redirects = options.allow_redirects.value_or(true),

@@ -178,6 +178,33 @@ TEST_CASE("raise_for_status may be a function") {
   CHECK(server.wait_until([&] { return server.open() == 0; }));
 }
 
+TEST_CASE("the session's auth is for requests without their own, at the origin of base_url") {
+  HttpServer server, other;
+  const aiohttp::BasicAuth auth{"s", "s"};
+  const auto sent_to = [](HttpServer& asked) {
+    const std::string head = asked.received().back();
+    const auto begin = head.find("\r\nAuthorization: ");
+    if (begin == std::string::npos) return std::string("none");
+    return head.substr(begin + 17, head.find("\r\n", begin + 2) - begin - 17);
+  };
+  const std::string with_user = "http://u:p@127.0.0.1:" + std::to_string(server.port()) + "/fixed";
+  with_session({.auth = auth}, [&](aiohttp::ClientSession& session) {
+    await(session.get(other.url("/fixed")));
+    CHECK(sent_to(other) == "Basic czpz");
+    await(session.get(with_user));
+    CHECK(sent_to(server) == "Basic dTpw");
+    CHECK_THROWS_AS(await(session.get(with_user, {.auth = auth})), fiber::ValueError);
+  });
+  with_session({.base_url = server.url("/"), .auth = auth}, [&](aiohttp::ClientSession& session) {
+    await(session.get("fixed"));
+    CHECK(sent_to(server) == "Basic czpz");
+    await(session.get(other.url("/fixed")));
+    CHECK(sent_to(other) == "none");
+    await(session.get(other.url("/fixed"), {.auth = auth}));
+    CHECK(sent_to(other) == "Basic czpz");
+  });
+}
+
 TEST_CASE("proxy= goes before the session's, and that before the environment's") {
   HttpServer one, two, server;
   const std::string at_one = "http://127.0.0.1:" + std::to_string(one.port());
