@@ -172,8 +172,8 @@ void follow(Outgoing& request, const ResponseHead& head) {
       request.headers.erase(name);
     request.cookies.clear();
   }
-  if (credentials && request.rules == Rules::aiohttp && !request.headers.contains("Authorization"))
-    authorise(request, *credentials);
+  // The server that redirects knows better which credentials the new URL needs.
+  if (credentials && request.rules == Rules::aiohttp) authorise(request, *credentials);
   request.url = std::move(url);
 }
 

@@ -167,6 +167,9 @@ TEST_CASE("credentials of a URL are sent as a header, and those of a redirect by
   CHECK(authorization() == "-");
   CHECK(support::with_aiohttp(server.url("/from")).starts_with("200"));
   CHECK(authorization() == "Basic dTpw");
+  CHECK(support::with_aiohttp(server.url("/from"), {.auth = aiohttp::BasicAuth{"a", "b"}})
+            .starts_with("200"));
+  CHECK(authorization() == "Basic dTpw");
 }
 
 TEST_CASE("of several credentials requests takes auth, and aiohttp none") {
