@@ -59,15 +59,19 @@ int mq_send_(mqd_t queue, const char* text, std::size_t size, unsigned priority)
   return mq_timedsend_(queue, text, size, priority, nullptr);
 }
 
-// Repeats `attempt`, which fails with `busy` if it would have to wait.
+// Repeats `attempt`, which fails with `busy` if it would have to wait. What was there when the wait
+// began, and is not any more, has been removed.
 template <class F>
 auto again_and_again(const Call& call, int busy, std::int64_t deadline, F attempt) noexcept {
   Backoff backoff;
+  bool waited = false;
   for (;;) {
     const auto result = attempt();
     if (result >= 0) return call.done(result);
     if (errno == EINTR) continue;
+    if (waited && errno == EINVAL) errno = EIDRM;
     if (errno != busy || !backoff.pause(call, deadline, false)) return result;
+    waited = true;
   }
 }
 

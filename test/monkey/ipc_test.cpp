@@ -132,6 +132,26 @@ TEST_CASE("message queues of System V wait for a message, and for room") {
   CHECK(say.take() == "sends one two");
 }
 
+TEST_CASE("who waits for a queue or a semaphore of System V is told that it was removed") {
+  run([&] {
+    const int set = ::semget(IPC_PRIVATE, 1, 0600), queue = ::msgget(IPC_PRIVATE, 0600);
+    const auto taker = start([&] {
+      sembuf take{.sem_num = 0, .sem_op = -1, .sem_flg = 0};
+      CHECK(calls::semop(set, &take, 1) == -1);
+      CHECK(errno == EIDRM);
+    });
+    const auto receiver = start([&] {
+      Message got;
+      CHECK(calls::msgrcv(queue, &got, sizeof got.text, 0, 0) == -1);
+      CHECK(errno == EIDRM);
+    });
+    await(asyncio::sleep(1ms));
+    CHECK(::semctl(set, 0, IPC_RMID) == 0);
+    CHECK(::msgctl(queue, IPC_RMID, nullptr) == 0);
+    await(asyncio::gather(taker, receiver));
+  });
+}
+
 TEST_CASE("semaphores of System V wait until another task adds, for a time, or until cancelled") {
   const Semaphores semaphores;
   Events say;
