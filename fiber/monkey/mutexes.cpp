@@ -148,10 +148,13 @@ int trylock_(pthread_mutex_t* mutex) noexcept {
   return result;
 }
 
+// The kinds that tell holders apart refuse whoever does not hold them.
 int unlock_(pthread_mutex_t* mutex) noexcept {
-  if (holders() != nullptr && mutex != nullptr && tells_holders_apart(mutex) && is_ours(mutex) &&
-      mutex->__data.__count <= 1)
-    forget(mutex);
+  if (holders() != nullptr && mutex != nullptr && tells_holders_apart(mutex) && is_ours(mutex)) {
+    const Call call;
+    if (call && lent_thread() == nullptr && is_held_by_another(call, mutex)) return EPERM;
+    if (mutex->__data.__count <= 1) forget(mutex);
+  }
   return real().mutex_unlock(mutex);
 }
 

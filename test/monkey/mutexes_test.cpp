@@ -84,6 +84,22 @@ TEST_CASE("a mutex of type ERRORCHECK finds the errors of one task, and sees non
   });
 }
 
+TEST_CASE("a task that does not hold a mutex which tells holders apart cannot unlock it") {
+  for (const int kind : {PTHREAD_MUTEX_ERRORCHECK, PTHREAD_MUTEX_RECURSIVE})
+    run([&] {
+      Mutex mutex(kind);
+      CHECK(mutex.lock() == 0);
+      CHECK(await(start([&] { return mutex.unlock(); })) == EPERM);
+      CHECK(await(start([&] { return mutex.trylock(); })) == EBUSY);
+      CHECK(mutex.unlock() == 0);
+      const auto next = start([&] {
+        const int result = mutex.trylock();
+        return result == 0 ? mutex.unlock() : result;
+      });
+      CHECK(await(next) == 0);
+    });
+}
+
 TEST_CASE("locking fails in no cancelled task") {
   Events say;
   run([&] {
