@@ -171,6 +171,7 @@ int uflow_(FILE* stream) noexcept {
 }
 
 int getchar_() noexcept { return fgetc_(stdin); }
+int getchar_unlocked_() noexcept { return getc_unlocked_(stdin); }
 
 char* fgets_with(char* line, int size, FILE* stream, char* (*plain)(char*, int, FILE*)) noexcept {
   const Call call;
@@ -371,6 +372,7 @@ std::span<const Hook> stdio_hooks() noexcept {
       hook<getc_unlocked_>("fgetc_unlocked"),
       hook<uflow_>("__uflow"),
       hook<getchar_>("getchar"),
+      hook<getchar_unlocked_>("getchar_unlocked"),
       hook<fgets_>("fgets"),
       hook<fgets_unlocked_>("fgets_unlocked"),
       hook<fgets_chk_<fgets_>>("__fgets_chk"),
