@@ -33,47 +33,14 @@ ssize_t peek_all(const Call& call, int fd, std::size_t size, F attempt) noexcept
   }
 }
 
-// Repeats attempt(buffers), which receives into the rest of the buffers without blocking.
+// Repeats attempt(buffers, flag), which receives into the rest of the buffers; the flag is for not
+// blocking.
 template <class F>
 ssize_t receive(const Call& call, int fd, int flags, Buffers& buffers, std::size_t size,
                 F attempt) noexcept {
-  const auto once = [&] { return attempt(buffers); };
-  if ((flags & MSG_WAITALL) == 0 || !is_stream_socket(fd))
-    return when_possible(call, fd, Direction::reading, once);
-  if ((flags & MSG_PEEK) != 0) return peek_all(call, fd, size, once);
+  if ((flags & MSG_PEEK) != 0)
+    return peek_all(call, fd, size, [&](int how) { return attempt(buffers, how); });
   return whole(call, fd, Direction::reading, buffers, attempt);
-}
-
-ssize_t recv_(int fd, void* buffer, std::size_t size, int flags) noexcept {
-  const Call call;
-  if (!call || never_waits(flags)) return call.tried(real().recv(fd, buffer, size, flags));
-  const iovec one{.iov_base = buffer, .iov_len = size};
-  Buffers buffers(&one, 1);
-  return receive(call, fd, flags, buffers, size, [=](Buffers& rest) {
-    const iovec* room = rest.data();
-    return real().recv(fd, room->iov_base, room->iov_len, flags | MSG_DONTWAIT);
-  });
-}
-
-ssize_t recvfrom_(int fd, void* buffer, std::size_t size, int flags, sockaddr* address,
-                  socklen_t* length) noexcept {
-  const Call call;
-  if (!call || never_waits(flags))
-    return call.tried(real().recvfrom(fd, buffer, size, flags, address, length));
-  // Only a call that receives in parts asks for the address again.
-  const bool gives_address = (flags & MSG_WAITALL) != 0 && is_readable(length);
-  const socklen_t room_for_address = gives_address ? *length : 0;
-  bool received = false;
-  const iovec one{.iov_base = buffer, .iov_len = size};
-  Buffers buffers(&one, 1);
-  return receive(call, fd, flags, buffers, size, [&](Buffers& rest) {
-    const iovec* room = rest.data();
-    if (received && gives_address) *length = room_for_address;
-    const ssize_t count =
-        real().recvfrom(fd, room->iov_base, room->iov_len, flags | MSG_DONTWAIT, address, length);
-    received = received || count >= 0;
-    return count;
-  });
 }
 
 // Whether a message can be received in parts: what it says can be read. Otherwise the kernel
@@ -81,6 +48,23 @@ ssize_t recvfrom_(int fd, void* buffer, std::size_t size, int flags, sockaddr* a
 bool is_whole(const msghdr* message) noexcept {
   return is_readable(message) && message->msg_iovlen <= IOV_MAX &&
          is_readable(message->msg_iov, message->msg_iovlen * sizeof(iovec));
+}
+
+int option_of(int fd, int option) noexcept {
+  int value = 0;
+  socklen_t size = sizeof value;
+  return ::getsockopt(fd, SOL_SOCKET, option, &value, &size) == 0 ? value : 0;
+}
+
+// Whether descriptors came with a part: the kernel does not go on behind them. Where there is no
+// room for them it says so, as it does of other things that the program has asked to be told.
+bool has_descriptors(int fd, msghdr& message) noexcept {
+  if ((message.msg_flags & MSG_CTRUNC) != 0 && option_of(fd, SO_DOMAIN) == AF_UNIX &&
+      option_of(fd, SO_PASSCRED) == 0)
+    return true;
+  for (cmsghdr* at = CMSG_FIRSTHDR(&message); at != nullptr; at = CMSG_NXTHDR(&message, at))
+    if (at->cmsg_level == SOL_SOCKET && at->cmsg_type == SCM_RIGHTS) return true;
+  return false;
 }
 
 // Receives until the buffers of the message are full.
@@ -91,16 +75,17 @@ ssize_t receive_in_parts(const Call& call, int fd, msghdr* message, int flags) n
   Buffers buffers(asked.msg_iov, asked.msg_iovlen);
   std::size_t control = 0;  // control bytes received with earlier parts
   std::size_t begin = 0;
-  const ssize_t result = receive(call, fd, flags, buffers, size, [&](Buffers& rest) {
+  const ssize_t result = receive(call, fd, flags, buffers, size, [&](Buffers& rest, int how) {
     *message = asked;
     message->msg_iov = const_cast<iovec*>(rest.data());
     message->msg_iovlen = rest.count();
     message->msg_control = static_cast<char*>(asked.msg_control) + begin;
     message->msg_controllen = asked.msg_controllen - begin;
-    const ssize_t count = real().recvmsg(fd, message, flags | MSG_DONTWAIT);
+    const ssize_t count = real().recvmsg(fd, message, flags | how);
     if (count >= 0) {
       control = begin + message->msg_controllen;
       begin = std::min(CMSG_ALIGN(control), static_cast<std::size_t>(asked.msg_controllen));
+      if ((flags & MSG_PEEK) == 0 && has_descriptors(fd, *message)) rest.end();
     }
     return count;
   });
@@ -115,14 +100,53 @@ ssize_t receive_in_parts(const Call& call, int fd, msghdr* message, int flags) n
   return result;
 }
 
+bool is_in_parts(int fd, int flags) noexcept {
+  return (flags & MSG_WAITALL) != 0 && is_stream_socket(fd);
+}
+
+ssize_t recv_(int fd, void* buffer, std::size_t size, int flags) noexcept {
+  const Call call;
+  if (!call || never_waits(flags)) return call.tried(real().recv(fd, buffer, size, flags));
+  if (is_in_parts(fd, flags)) {
+    iovec one{.iov_base = buffer, .iov_len = size};
+    msghdr message{};
+    message.msg_iov = &one;
+    message.msg_iovlen = 1;
+    return receive_in_parts(call, fd, &message, flags);
+  }
+  return when_possible(call, fd, Direction::reading,
+                       [=](int how) { return real().recv(fd, buffer, size, flags | how); });
+}
+
+ssize_t recvfrom_(int fd, void* buffer, std::size_t size, int flags, sockaddr* address,
+                  socklen_t* length) noexcept {
+  const Call call;
+  if (!call || never_waits(flags))
+    return call.tried(real().recvfrom(fd, buffer, size, flags, address, length));
+  if (is_in_parts(fd, flags) && (address == nullptr || is_readable(length))) {
+    iovec one{.iov_base = buffer, .iov_len = size};
+    msghdr message{};
+    message.msg_iov = &one;
+    message.msg_iovlen = 1;
+    message.msg_name = address;
+    message.msg_namelen = address != nullptr ? *length : 0;
+    const ssize_t count = receive_in_parts(call, fd, &message, flags);
+    if (count < 0 || address == nullptr || give(length, message.msg_namelen)) return count;
+    return -1;
+  }
+  return when_possible(call, fd, Direction::reading, [=](int how) {
+    return real().recvfrom(fd, buffer, size, flags | how, address, length);
+  });
+}
+
 ssize_t recvmsg_(int fd, msghdr* message, int flags) noexcept {
   const Call call;
   if (!call || never_waits(flags)) return call.tried(real().recvmsg(fd, message, flags));
-  if ((flags & MSG_WAITALL) != 0 && is_stream_socket(fd) && is_whole(message))
+  if (is_in_parts(fd, flags) && is_whole(message))
     return receive_in_parts(call, fd, message, flags);
   // An attempt in vain leaves the message as it was.
   return when_possible(call, fd, Direction::reading,
-                       [=] { return real().recvmsg(fd, message, flags | MSG_DONTWAIT); });
+                       [=](int how) { return real().recvmsg(fd, message, flags | how); });
 }
 
 // Returns what is left of a time limit; zero after its end.
@@ -167,9 +191,9 @@ ssize_t sendto_(int fd, const void* buffer, std::size_t size, int flags, const s
     return call.tried(real().sendto(fd, buffer, size, flags, address, length));
   const iovec one{.iov_base = const_cast<void*>(buffer), .iov_len = size};
   Buffers buffers(&one, 1);
-  return whole(call, fd, Direction::writing, buffers, [=](Buffers& rest) {
+  return whole(call, fd, Direction::writing, buffers, [=](Buffers& rest, int how) {
     const iovec* left = rest.data();
-    return real().sendto(fd, left->iov_base, left->iov_len, flags | MSG_DONTWAIT, address, length);
+    return real().sendto(fd, left->iov_base, left->iov_len, flags | how, address, length);
   });
 }
 
@@ -183,10 +207,10 @@ ssize_t sendmsg_(int fd, const msghdr* message, int flags) noexcept {
   Buffers buffers;
   msghdr part{};
   bool begun = false;
-  return whole(call, fd, Direction::writing, buffers, [&](Buffers& rest) {
+  return whole(call, fd, Direction::writing, buffers, [&](Buffers& rest, int how) {
     // The kernel reads the message first: it alone can tell whether that is possible.
     if (!begun) {
-      const ssize_t count = real().sendmsg(fd, message, flags | MSG_DONTWAIT);
+      const ssize_t count = real().sendmsg(fd, message, flags | how);
       if (count < 0 && errno != EAGAIN) return count;
       begun = true;
       part = *message;
@@ -196,7 +220,7 @@ ssize_t sendmsg_(int fd, const msghdr* message, int flags) noexcept {
     }
     part.msg_iov = const_cast<iovec*>(rest.data());
     part.msg_iovlen = rest.count();
-    const ssize_t count = real().sendmsg(fd, &part, flags | MSG_DONTWAIT);
+    const ssize_t count = real().sendmsg(fd, &part, flags | how);
     if (count > 0) part.msg_controllen = 0;  // the control data was sent with the first part
     return count;
   });

@@ -228,7 +228,7 @@ ssize_t read_(int fd, void* buffer, std::size_t size) noexcept {
   const auto plain = [=] { return real().read(fd, buffer, size); };
   if (!call || size == 0 || is_too_large(size)) return plain();
   const ssize_t result = when_possible(call, fd, Direction::reading,
-                                       [=] { return real().recv(fd, buffer, size, MSG_DONTWAIT); });
+                                       [=](int how) { return real().recv(fd, buffer, size, how); });
   if (result >= 0 || errno != ENOTSOCK) return result;
   const iovec one{.iov_base = buffer, .iov_len = size};
   return read_file(call, fd, &one, 1, plain);
@@ -236,11 +236,11 @@ ssize_t read_(int fd, void* buffer, std::size_t size) noexcept {
 
 ssize_t send_vectors(const Call& call, int fd, const iovec* vectors, int count) noexcept {
   Buffers buffers(vectors, static_cast<std::size_t>(count));
-  return whole(call, fd, Direction::writing, buffers, [fd](Buffers& rest) {
+  return whole(call, fd, Direction::writing, buffers, [fd](Buffers& rest, int how) {
     msghdr message{};
     message.msg_iov = const_cast<iovec*>(rest.data());
     message.msg_iovlen = rest.count();
-    return real().sendmsg(fd, &message, MSG_DONTWAIT);
+    return real().sendmsg(fd, &message, how);
   });
 }
 
@@ -272,8 +272,8 @@ ssize_t read_vectors(int fd, const iovec* vectors, int count) noexcept {
   msghdr message{};
   message.msg_iov = const_cast<iovec*>(vectors);
   message.msg_iovlen = static_cast<std::size_t>(count);
-  const ssize_t result = when_possible(call, fd, Direction::reading, [fd, &message] {
-    return real().recvmsg(fd, &message, MSG_DONTWAIT);
+  const ssize_t result = when_possible(call, fd, Direction::reading, [fd, &message](int how) {
+    return real().recvmsg(fd, &message, how);
   });
   if (result >= 0 || errno != ENOTSOCK) return result;
   return read_file(call, fd, vectors, count, plain);

@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/time.h>
 
 namespace fiber::monkey::detail {
@@ -25,6 +26,15 @@ std::optional<Patience> Patience::of(const Call& call, int fd, Direction directi
   return found;
 }
 
+namespace {
+
+bool is_shut_down_for_reading(int fd) noexcept {
+  pollfd one{.fd = fd, .events = POLLRDHUP, .revents = 0};
+  return real().poll(&one, 1, 0) > 0 && (one.revents & POLLRDHUP) != 0;
+}
+
+}  // namespace
+
 bool Attempts::again() noexcept {
   if (!patience_) patience_ = Patience::of(call_, fd_, direction_);
   if (!patience_) return false;
@@ -35,8 +45,13 @@ bool Attempts::again() noexcept {
   // Ready, but the attempt failed: several tasks wait for one descriptor, or the task sends to a
   // Unix datagram socket with a slow receiver, which is ready all the time.
   constexpr int kPatiently = 2;
-  if (std::exchange(woken_, false) && ++fruitless_ > kPatiently)
-    return backoff_.pause(call_, patience_->deadline);
+  if (std::exchange(woken_, false)) {
+    if (direction_ == Direction::reading && !shut_down_) {
+      shut_down_ = is_shut_down_for_reading(fd_);
+      if (shut_down_) return true;
+    }
+    if (++fruitless_ > kPatiently) return backoff_.pause(call_, patience_->deadline);
+  }
   switch (
       call_.wait(fd_, direction_ == Direction::reading ? EPOLLIN : EPOLLOUT, patience_->deadline)) {
     case Wake::ready: woken_ = true; return true;
@@ -74,6 +89,13 @@ bool is_stream_socket(int fd) noexcept {
   int type = 0;
   socklen_t size = sizeof type;
   return ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
+}
+
+bool is_hung_up(int fd, Direction direction) noexcept {
+  pollfd one{.fd = fd, .events = 0, .revents = 0};
+  int bytes = 0;
+  return real().poll(&one, 1, 0) > 0 && (one.revents & POLLHUP) != 0 &&
+         (direction == Direction::writing || ::ioctl(fd, FIONREAD, &bytes) != 0 || bytes == 0);
 }
 
 bool is_ready(int fd, Direction direction) noexcept {

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <type_traits>
 
 #include <sys/socket.h>
 #include <sys/types.h>
@@ -36,6 +37,9 @@ class Attempts {
   // otherwise errno is set, or unwatchable() is true.
   bool again() noexcept;
   bool unwatchable() const noexcept { return unwatchable_; }
+  // The flag of the next attempt to receive: MSG_DONTWAIT; none for a socket that is shut down for
+  // reading. Datagram sockets tell their end only to those who would wait for it.
+  int flag() const noexcept { return shut_down_ ? 0 : MSG_DONTWAIT; }
   void progress() noexcept { fruitless_ = 0; }
 
  private:
@@ -44,17 +48,23 @@ class Attempts {
   Direction direction_;
   bool unwatchable_ = false;
   bool woken_ = false;
+  bool shut_down_ = false;
   int fruitless_ = 0;
   std::optional<Patience> patience_;
   Backoff backoff_;
 };
 
-// Makes a blocking call of `attempt`, which does not block.
+// Makes a blocking call of `attempt`, which does not block. To receive, it takes the flag for that.
 template <class F>
 auto when_possible(const Call& call, int fd, Direction direction, F attempt) noexcept {
   Attempts attempts(call, fd, direction);
   for (;;) {
-    const auto result = attempt();
+    const auto result = [&] {
+      if constexpr (std::is_invocable_v<F&, int>)
+        return attempt(attempts.flag());
+      else
+        return attempt();
+    }();
     if (result >= 0) return call.done(result);
     if (errno == EINTR) continue;
     if (errno != EAGAIN || !attempts.again()) return result;
@@ -78,6 +88,8 @@ class Buffers {
     return count_ == 0;
   }
   void advance(std::size_t bytes) noexcept;
+  // Nothing more is to be done.
+  void end() noexcept { count_ = 0; }
 
  private:
   static constexpr std::size_t kMost = 64;
@@ -87,13 +99,26 @@ class Buffers {
   iovec copy_[kMost];
 };
 
+// Whether the socket's connection is over, and nothing is left to be read.
+bool is_hung_up(int fd, Direction direction) noexcept;
+
 // Repeats `attempt(buffers)` until all buffers are done, or an attempt fails after some bytes.
+// Those of sockets are called with flags besides: a call that has moved bytes tells of these, and
+// leaves the signal and the error of a connection that ends meanwhile to the next one.
 template <class F>
 ssize_t whole(const Call& call, int fd, Direction direction, Buffers& buffers, F attempt) noexcept {
+  constexpr bool kIsSocket = std::is_invocable_v<F&, Buffers&, int>;
   ssize_t total = 0;
   Attempts attempts(call, fd, direction);
   for (;;) {
-    const ssize_t count = attempt(buffers);
+    const ssize_t count = [&] {
+      if constexpr (kIsSocket)
+        return attempt(buffers, total > 0 && direction == Direction::writing
+                                    ? MSG_DONTWAIT | MSG_NOSIGNAL
+                                    : MSG_DONTWAIT);
+      else
+        return attempt(buffers);
+    }();
     if (count > 0) {
       total += count;
       attempts.progress();
@@ -103,7 +128,9 @@ ssize_t whole(const Call& call, int fd, Direction direction, Buffers& buffers, F
     }
     if (count == 0) return call.done(total);
     if (errno == EINTR) continue;
-    if (errno == EAGAIN && attempts.again()) continue;
+    if (errno == EAGAIN && attempts.again() &&
+        !(kIsSocket && total > 0 && is_hung_up(fd, direction)))
+      continue;
     return total > 0 ? call.done(total) : -1;
   }
 }

@@ -3,7 +3,9 @@
 #include <sys/un.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstring>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -79,6 +81,62 @@ TEST_CASE("recvfrom and sendto carry addresses") {
     CHECK(asyncio::SocketAddress::from_raw(reinterpret_cast<sockaddr*>(&from), size) ==
           asyncio::SocketAddress::of_socket(b));
     await(sender);
+  });
+}
+
+TEST_CASE("MSG_WAITALL ends behind the bytes with which descriptors came, as the kernel does") {
+  const auto send = [](int to, int passed, const char* text) {
+    iovec part{const_cast<char*>(text), std::strlen(text)};
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    cmsghdr* header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof passed);
+    std::memcpy(CMSG_DATA(header), &passed, sizeof passed);
+    CHECK(calls::sendmsg(to, &message, 0) == static_cast<ssize_t>(part.iov_len));
+  };
+  run([&] {
+    const Ends ends = socket_pair();
+    const auto sender = start([&] {
+      for (const char* text : {"one", "two"}) {
+        await(asyncio::sleep(1ms));
+        CHECK(calls::send(ends.b, "-", 1, 0) == 1);
+        send(ends.b, ends.a, text);
+      }
+      CHECK(calls::send(ends.b, "rest", 4, 0) == 4);
+    });
+    char room[10];
+    CHECK(calls::recv(ends.a, room, sizeof room, MSG_WAITALL) == 4);
+    iovec one{room, sizeof room};
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+    msghdr message{};
+    message.msg_iov = &one;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    REQUIRE(calls::recvmsg(ends.a, &message, MSG_WAITALL) == 4);
+    CHECK(std::string(room, 4) == "-two");
+    int passed = -1;
+    REQUIRE(CMSG_FIRSTHDR(&message) != nullptr);
+    std::memcpy(&passed, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof passed);
+    calls::close(passed);
+    CHECK(calls::recvfrom(ends.a, room, 4, MSG_WAITALL, nullptr, nullptr) == 4);
+    await(sender);
+    const int on = 1;  // told with every part: no reason to end
+    CHECK(::setsockopt(ends.a, SOL_SOCKET, SO_PASSCRED, &on, sizeof on) == 0);
+    const auto slow = start([&] {
+      for (int i = 0; i < 2; ++i) {
+        CHECK(calls::send(ends.b, "abcde", 5, 0) == 5);
+        await(asyncio::sleep(1ms));
+      }
+    });
+    CHECK(calls::recv(ends.a, room, sizeof room, MSG_WAITALL) == 10);
+    await(slow);
   });
 }
 
@@ -235,6 +293,79 @@ TEST_CASE("sending to a datagram socket whose reader is slow waits without spinn
     });
     for (int i = 0; i < kMany; ++i) REQUIRE(calls::sendto(client, "x", 1, 0, raw, size) == 1);
     await(reader);
+  });
+}
+
+TEST_CASE("a connection that ends while its writer waits: the bytes that went, then the error") {
+  const std::string large(4'000'000, 'x');
+  const auto previous = ::signal(SIGPIPE, SIG_DFL);  // would end the program
+  run([&] {
+    Ends ends = socket_pair();
+    const auto reader = start([&] {
+      char part[1000];
+      CHECK(calls::read(ends.b, part, sizeof part) > 0);
+      ends.b.close();
+    });
+    const ssize_t sent = calls::write(ends.a, large.data(), large.size());
+    CHECK(sent > 0);
+    CHECK(sent < static_cast<ssize_t>(large.size()));
+    CHECK(calls::send(ends.a, "x", 1, MSG_NOSIGNAL) == -1);
+    await(reader);
+  });
+  ::signal(SIGPIPE, previous);
+}
+
+TEST_CASE("a connection that is reset in a call which has moved bytes fails the next call") {
+  const std::string large(8'000'000, 'x');
+  const auto previous = ::signal(SIGPIPE, SIG_DFL);
+  run([&] {
+    const Listener listener;
+    for (const bool writes : {true, false}) {
+      const Descriptor ours(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+      REQUIRE(calls::connect(ours, listener.address.data(), listener.address.size()) == 0);
+      Descriptor theirs(calls::accept(listener.fd, nullptr, nullptr));
+      const linger at_once{.l_onoff = 1, .l_linger = 0};
+      CHECK(::setsockopt(theirs, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once) == 0);
+      CHECK(calls::send(theirs, "abc", 3, 0) == 3);
+      const auto closer = start([&] {
+        await(asyncio::sleep(5ms));
+        theirs.close();
+      });
+      std::string room(10, '\0');
+      const ssize_t moved = writes ? calls::send(ours, large.data(), large.size(), 0)
+                                   : calls::recv(ours, room.data(), room.size(), MSG_WAITALL);
+      CHECK(moved > 0);
+      if (!writes) CHECK(moved == 3);
+      CHECK((writes ? calls::send(ours, "x", 1, 0)
+                    : calls::recv(ours, room.data(), room.size(), 0)) == -1);
+      CHECK(errno == ECONNRESET);
+      await(closer);
+    }
+  });
+  ::signal(SIGPIPE, previous);
+}
+
+TEST_CASE("shutting a datagram socket down ends the calls that wait for a message") {
+  using Receive = std::function<ssize_t(int)>;
+  char byte;
+  iovec one{&byte, 1};
+  msghdr message{};
+  message.msg_iov = &one;
+  message.msg_iovlen = 1;
+  const Receive all[] = {[&](int fd) { return calls::recv(fd, &byte, 1, 0); },
+                         [&](int fd) { return calls::recvfrom(fd, &byte, 1, 0, nullptr, nullptr); },
+                         [&](int fd) { return calls::recvmsg(fd, &message, 0); },
+                         [&](int fd) { return calls::read(fd, &byte, 1); },
+                         [&](int fd) { return calls::readv(fd, &one, 1); }};
+  run([&] {
+    for (const int family : {AF_INET, AF_UNIX})
+      for (const Receive& receive : all) {
+        const Descriptor fd(::socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+        const auto receiver = start([&] { CHECK(receive(fd) == 0); });
+        await(asyncio::sleep(1ms));
+        ::shutdown(fd, SHUT_RDWR);  // fails, but for that
+        await(receiver);
+      }
   });
 }
 
