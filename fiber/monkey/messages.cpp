@@ -50,6 +50,12 @@ bool is_whole(const msghdr* message) noexcept {
          is_readable(message->msg_iov, message->msg_iovlen * sizeof(iovec));
 }
 
+std::size_t size_of(const msghdr& message) noexcept {
+  std::size_t size = 0;
+  for (std::size_t i = 0; i < message.msg_iovlen; ++i) size += message.msg_iov[i].iov_len;
+  return size;
+}
+
 int option_of(int fd, int option) noexcept {
   int value = 0;
   socklen_t size = sizeof value;
@@ -69,8 +75,7 @@ bool has_descriptors(int fd, msghdr& message) noexcept {
 
 // Receives until the buffers of the message are full.
 ssize_t receive_in_parts(const Call& call, int fd, msghdr* message, int flags) noexcept {
-  std::size_t size = 0;
-  for (std::size_t i = 0; i < message->msg_iovlen; ++i) size += message->msg_iov[i].iov_len;
+  const std::size_t size = size_of(*message);
   const msghdr asked = *message;
   Buffers buffers(asked.msg_iov, asked.msg_iovlen);
   std::size_t control = 0;  // control bytes received with earlier parts
@@ -226,15 +231,17 @@ ssize_t sendmsg_(int fd, const msghdr* message, int flags) noexcept {
   });
 }
 
+// Like the kernel, ends behind a message of which only a part could be sent.
 int sendmmsg_(int fd, mmsghdr* messages, unsigned count, int flags) noexcept {
   const Call call;
   if (!call || count == 0 || is_left_alone(flags))
     return call.tried(real().sendmmsg(fd, messages, count, flags));
   unsigned sent = 0;
-  for (; sent < count; ++sent) {
+  for (bool complete = true; complete && sent < count; ++sent) {
     const ssize_t size = sendmsg_(fd, &messages[sent].msg_hdr, flags);
     if (size < 0) break;
     messages[sent].msg_len = static_cast<unsigned>(size);
+    complete = static_cast<std::size_t>(size) >= size_of(messages[sent].msg_hdr);
   }
   return sent > 0 ? call.done(static_cast<int>(sent)) : -1;
 }

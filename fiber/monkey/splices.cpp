@@ -127,6 +127,8 @@ ssize_t splice_(int from, off64_t* from_offset, int to, off64_t* to_offset, std:
     if ((!from_pipe && !until_ready(source, from, Direction::reading)) ||
         (!to_pipe && !until_ready(sink, to, Direction::writing)))
       return total > 0 ? call.done(total) : -1;
+    // The end of a connection is told to the next call, as in the kernel.
+    if (total > 0 && !to_pipe && is_hung_up(to, Direction::writing)) break;
     const ssize_t moved = real().splice(from, from_offset, to, to_offset,
                                         std::min(most, size - static_cast<std::size_t>(total)),
                                         flags | SPLICE_F_NONBLOCK);

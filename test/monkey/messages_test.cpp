@@ -312,6 +312,23 @@ TEST_CASE("a connection that ends while its writer waits: the bytes that went, t
     CHECK(calls::send(ends.a, "x", 1, MSG_NOSIGNAL) == -1);
     await(reader);
   });
+  run([&] {
+    Ends ends = socket_pair();
+    iovec one{const_cast<char*>(large.data()), large.size()};
+    mmsghdr messages[2] = {};
+    for (mmsghdr& each : messages) {
+      each.msg_hdr.msg_iov = &one;
+      each.msg_hdr.msg_iovlen = 1;
+    }
+    const auto reader = start([&] {
+      char part[1000];
+      CHECK(calls::read(ends.b, part, sizeof part) > 0);
+      ends.b.close();
+    });
+    CHECK(calls::sendmmsg(ends.a, messages, 2, 0) == 1);  // a part of the first one
+    CHECK(messages[0].msg_len < large.size());
+    await(reader);
+  });
   ::signal(SIGPIPE, previous);
 }
 

@@ -131,6 +131,30 @@ TEST_CASE("splice moves all from a socket through a pipe to a slow socket") {
   });
 }
 
+TEST_CASE("a connection that ends while splice waits: the bytes that went, then the error") {
+  const auto previous = ::signal(SIGPIPE, SIG_DFL);  // would end the program
+  run([&] {
+    Ends source = pipe(), sink = socket_pair();
+    const int size = ::fcntl(source.b, F_SETPIPE_SZ, 1 << 20);
+    REQUIRE(size >= 65'536);
+    const std::string text(static_cast<std::size_t>(size), 's');
+    REQUIRE(::write(source.b, text.data(), text.size()) == size);
+    const int little = 4096;
+    CHECK(::setsockopt(sink.b, SOL_SOCKET, SO_SNDBUF, &little, sizeof little) == 0);
+    const auto reader = start([&] {
+      char part[100];
+      CHECK(calls::read(sink.a, part, sizeof part) > 0);
+      sink.a.close();
+    });
+    const ssize_t moved = calls::splice(source.a, sink.b, text.size(), 0);
+    CHECK(moved > 0);
+    CHECK(moved < size);
+    CHECK(calls::send(sink.b, "x", 1, MSG_NOSIGNAL) == -1);
+    await(reader);
+  });
+  ::signal(SIGPIPE, previous);
+}
+
 TEST_CASE("splice and tee wait between pipes; with SPLICE_F_NONBLOCK they do not") {
   Events say;
   run([&] {
