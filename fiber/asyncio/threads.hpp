@@ -238,16 +238,17 @@ auto run_coroutine_threadsafe(A&& coroutine, const EventLoop& loop) {
         Task<T> task;
         try {
           task = loop.create_task(std::exchange(object, {}));
-        } catch (...) {  // of a task factory: the waiting thread must get it
-          delivery.fail(std::current_exception());
+          auto cancel = detail::new_external(&loop.object(), [task] { task.cancel(); });
+          result.add_done_callback(
+              [cancel = std::move(cancel)](const concurrent::futures::Future<T>& done) mutable {
+                detail::post_or_drop(cancel.release(), done.cancelled());
+              });
+          task.add_done_callback(std::move(delivery));
+        } catch (...) {  // of a task factory, or for want of memory: the waiting thread must get it
+          detail::Delivery<T>(result).fail(std::current_exception());
+          if (task) task.cancel();  // nobody would learn of its end
           throw;
         }
-        auto cancel = detail::new_external(&loop.object(), [task] { task.cancel(); });
-        result.add_done_callback(
-            [cancel = std::move(cancel)](const concurrent::futures::Future<T>& done) mutable {
-              detail::post_or_drop(cancel.release(), done.cancelled());
-            });
-        task.add_done_callback(std::move(delivery));
       });
   return result;
 }

@@ -9,10 +9,13 @@
 #include <exception>
 #include <iterator>
 #include <memory>
+#include <new>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "support/allocations.hpp"
 #include "support/emulator.hpp"
 #include "support/vectors.hpp"
 
@@ -232,4 +235,31 @@ TEST_CASE("a program is looked for in the PATH that it gets") {
     CHECK(run("/nowhere:/bin:/usr/bin") == 3);
     CHECK(thrown([&] { run("/nowhere"); }).starts_with("FileNotFoundError"));
   });
+}
+
+TEST_CASE("a coroutine for whose sending memory is short fails with that, and never runs") {
+  if (!support::allocations_are_counted()) return;
+  std::set<std::string> errors;
+  asyncio::run([&] {
+    const auto loop = asyncio::get_running_loop();
+    loop.set_exception_handler([](const auto&, const asyncio::ExceptionContext&) {});
+    bool ran = false;
+    for (long enough = 0; !ran; ++enough) {
+      const auto body = [&ran] {
+        await(asyncio::sleep(0));
+        ran = true;
+      };
+      const auto future = asyncio::run_coroutine_threadsafe(body, loop);
+      {
+        const support::Scarce scarce(enough);
+        await(asyncio::sleep(0));
+      }
+      for (int turn = 0; turn < 4; ++turn) await(asyncio::sleep(0));
+      REQUIRE(future.done());
+      const std::string error = thrown([&] { future.result(); });
+      CHECK(error.empty() == ran);
+      if (!ran) errors.insert(error);
+    }
+  });
+  CHECK(errors == std::set<std::string>{thrown([] { throw std::bad_alloc(); })});
 }
