@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <iterator>
 #include <memory>
 #include <type_traits>
@@ -191,7 +192,12 @@ std::string decode_utf8(std::string_view bytes) {
   return text;
 }
 
-std::string decode_by(iconv_t converter, std::string_view bytes) {
+// Returns the bytes that a malformed character takes with it: what follows it stays aligned.
+std::ptrdiff_t unit_of(std::string_view charset) noexcept {
+  return charset.starts_with("UTF-16") ? 2 : charset.starts_with("UTF-32") ? 4 : 1;
+}
+
+std::string decode_by(iconv_t converter, std::string_view bytes, std::ptrdiff_t unit) {
   // Zeros behind the text: some converters look one character ahead.
   static constexpr std::size_t padding = 32;
   std::string padded;
@@ -211,7 +217,7 @@ std::string decode_by(iconv_t converter, std::string_view bytes) {
     if (converted != static_cast<std::size_t>(-1) || error == E2BIG) continue;
     text += replacement;
     if (error != EILSEQ) return text;  // cut off in the middle of the last character
-    ++in;
+    in += std::min(unit, end - in);
   }
   // Writes the character that the converter holds back: in some charsets the next may change it.
   char* out = block;
@@ -242,7 +248,7 @@ std::string decode(std::string_view bytes, const std::string& charset) {
   const std::string name = iconv_name(charset);
   if (name.empty()) return decode_utf8(bytes);
   const Converter converter = open_converter(name.c_str());
-  return converter ? decode_by(converter.get(), bytes) : decode_utf8(bytes);
+  return converter ? decode_by(converter.get(), bytes, unit_of(name)) : decode_utf8(bytes);
 }
 
 void check_charset(const std::string& charset) {

@@ -25,6 +25,8 @@ using support::HttpServer;
 using support::text_of;
 using support::with_session;
 
+using namespace std::string_literals;
+
 namespace {
 
 // Compresses a text. `bits`: 31 for gzip, 15 for deflate in zlib's wrapping, -15 for raw deflate.
@@ -262,6 +264,13 @@ TEST_CASE("a character that is cut off at the end is one U+FFFD, in every charse
   // A letter at the end that another byte could have changed is not lost.
   CHECK(decode("\x88\x66", "big5-hkscs") == "\u00ca");
   CHECK(decode("\x88\x62", "big5-hkscs") == "\u00ca\u0304");
+}
+
+TEST_CASE("what follows a malformed character is read from where it begins") {
+  CHECK(decode("\xdf\xd8x"s + '\0' + "y" + '\0', "utf-16-le") == fffd + "xy");
+  CHECK(decode("\xd8\xdf"s + '\0' + "x" + '\0' + "y", "utf-16-be") == fffd + "xy");
+  CHECK(decode("\xff\xff\xff\xffx\0\0\0"s, "utf-32-le") == fffd + "x");
+  CHECK(decode("\0\0\xd8\0\0\0\0x"s, "utf-32-be") == fffd + "x");
 }
 
 TEST_CASE("every byte string in every charset is decoded within its bounds") {
