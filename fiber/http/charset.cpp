@@ -106,7 +106,7 @@ constexpr Known known[] = {
     {"maccyrillic", "MAC-CYRILLIC"},
     {"macintosh", "MACINTOSH"},
     {"macroman", "MACINTOSH"},
-    {"ptcp154", "PTCP154"},
+    {"ptcp154", "PT154"},
     {"shiftjis", "SHIFT_JIS"},
     {"shiftjisx0213", "SHIFT_JISX0213"},
     {"sjis", "SHIFT_JIS"},
@@ -192,6 +192,22 @@ std::string decode_utf8(std::string_view bytes) {
   return text;
 }
 
+// Bytes of ASCII that iconv takes for the letters of a national variant.
+struct Variant {
+  std::string_view charset, letter;
+  char ascii;
+};
+constexpr Variant variants[] = {
+    {"SHIFT_JIS", "\u00a5", '\\'}, {"SHIFT_JIS", "\u203e", '~'}, {"JOHAB", "\u20a9", '\\'}};
+
+// Puts ASCII, as in Python, in the places of these letters, which have no other code there.
+void restore_ascii(std::string& text, std::string_view charset) {
+  for (const Variant& variant : variants)
+    if (variant.charset == charset)
+      for (auto at = text.find(variant.letter); at != text.npos; at = text.find(variant.letter, at))
+        text.replace(at, variant.letter.size(), 1, variant.ascii);
+}
+
 // Returns the bytes that a malformed character takes with it: what follows it stays aligned.
 std::ptrdiff_t unit_of(std::string_view charset) noexcept {
   return charset.starts_with("UTF-16") ? 2 : charset.starts_with("UTF-32") ? 4 : 1;
@@ -248,7 +264,10 @@ std::string decode(std::string_view bytes, const std::string& charset) {
   const std::string name = iconv_name(charset);
   if (name.empty()) return decode_utf8(bytes);
   const Converter converter = open_converter(name.c_str());
-  return converter ? decode_by(converter.get(), bytes, unit_of(name)) : decode_utf8(bytes);
+  if (!converter) return decode_utf8(bytes);
+  std::string text = decode_by(converter.get(), bytes, unit_of(name));
+  restore_ascii(text, name);
+  return text;
 }
 
 void check_charset(const std::string& charset) {

@@ -273,6 +273,14 @@ TEST_CASE("what follows a malformed character is read from where it begins") {
   CHECK(decode("\0\0\xd8\0\0\0\0x"s, "utf-32-be") == fffd + "x");
 }
 
+TEST_CASE("backslash and tilde are those of ASCII in the charsets of Japan and Korea") {
+  CHECK(decode("{\"\x82\xa0\": \"~\\n\"}", "shift_jis") == "{\"\u3042\": \"~\\n\"}");
+  for (const char* name :
+       {"shift_jis", "cp932", "euc-jp", "iso-2022-jp", "johab", "euc-kr", "cp949"})
+    CHECK_MESSAGE(decode("\\~", name) == "\\~", name);
+  CHECK(decode("\x80", "ptcp154") == "\u0496");
+}
+
 TEST_CASE("every byte string in every charset is decoded within its bounds") {
   for (const char* name : {"utf-8",         "utf-7",       "utf-16", "utf-32",    "big5",
                            "big5-hkscs",    "cp932",       "cp949",  "euc-jp",    "euc-kr",
