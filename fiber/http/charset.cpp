@@ -127,13 +127,146 @@ constexpr Known known[] = {
     {"utf7", "UTF-7"},
 };
 
+// Python's further names of these and of the numbered families below.
+struct Alias {
+  std::string_view alias, name;
+};
+constexpr Alias aliases[] = {{"8859", "iso88591"},
+                             {"936", "gbk"},
+                             {"ansix341968", "ascii"},
+                             {"ansix341986", "ascii"},
+                             {"asmo708", "iso88596"},
+                             {"chinese", "gb2312"},
+                             {"cp1361", "johab"},
+                             {"cp154", "ptcp154"},
+                             {"cp367", "ascii"},
+                             {"cp819", "iso88591"},
+                             {"cp866u", "cp1125"},
+                             {"cpgr", "cp869"},
+                             {"cpis", "cp861"},
+                             {"csascii", "ascii"},
+                             {"csbig5", "big5"},
+                             {"csiso2022jp", "iso2022jp"},
+                             {"csiso2022kr", "iso2022kr"},
+                             {"csiso58gb231280", "gb2312"},
+                             {"csisolatin1", "iso88591"},
+                             {"csisolatin2", "iso88592"},
+                             {"csisolatin3", "iso88593"},
+                             {"csisolatin4", "iso88594"},
+                             {"csisolatin5", "iso88599"},
+                             {"csisolatin6", "iso885910"},
+                             {"csisolatinarabic", "iso88596"},
+                             {"csisolatincyrillic", "iso88595"},
+                             {"csisolatingreek", "iso88597"},
+                             {"csisolatinhebrew", "iso88598"},
+                             {"cskoi8r", "koi8r"},
+                             {"cspc775baltic", "cp775"},
+                             {"cspc850multilingual", "cp850"},
+                             {"cspc862latinhebrew", "cp862"},
+                             {"cspc8codepage437", "cp437"},
+                             {"cspcp852", "cp852"},
+                             {"csptcp154", "ptcp154"},
+                             {"csshiftjis", "shiftjis"},
+                             {"cyrillicasian", "ptcp154"},
+                             {"ebcdiccpbe", "cp500"},
+                             {"ebcdiccpca", "cp037"},
+                             {"ebcdiccpch", "cp500"},
+                             {"ebcdiccphe", "cp424"},
+                             {"ebcdiccpnl", "cp037"},
+                             {"ebcdiccpus", "cp037"},
+                             {"ebcdiccpwt", "cp037"},
+                             {"ecma114", "iso88596"},
+                             {"ecma118", "iso88597"},
+                             {"elot928", "iso88597"},
+                             {"euccn", "gb2312"},
+                             {"eucgb2312cn", "gb2312"},
+                             {"gb180302000", "gb18030"},
+                             {"gb23121980", "gb2312"},
+                             {"greek8", "iso88597"},
+                             {"hkscs", "big5hkscs"},
+                             {"ibm039", "cp037"},
+                             {"ibm367", "ascii"},
+                             {"ibm819", "iso88591"},
+                             {"iso646irv1991", "ascii"},
+                             {"iso646us", "ascii"},
+                             {"iso8859", "iso88591"},
+                             {"iso8859101992", "iso885910"},
+                             {"iso8859112001", "iso885911"},
+                             {"iso885911987", "iso88591"},
+                             {"iso8859141998", "iso885914"},
+                             {"iso8859162001", "iso885916"},
+                             {"iso885921987", "iso88592"},
+                             {"iso885931988", "iso88593"},
+                             {"iso885941988", "iso88594"},
+                             {"iso885951988", "iso88595"},
+                             {"iso885961987", "iso88596"},
+                             {"iso885971987", "iso88597"},
+                             {"iso885981988", "iso88598"},
+                             {"iso885991989", "iso88599"},
+                             {"isoceltic", "iso885914"},
+                             {"isoir100", "iso88591"},
+                             {"isoir101", "iso88592"},
+                             {"isoir109", "iso88593"},
+                             {"isoir110", "iso88594"},
+                             {"isoir126", "iso88597"},
+                             {"isoir127", "iso88596"},
+                             {"isoir138", "iso88598"},
+                             {"isoir144", "iso88595"},
+                             {"isoir148", "iso88599"},
+                             {"isoir157", "iso885910"},
+                             {"isoir166", "tis620"},
+                             {"isoir199", "iso885914"},
+                             {"isoir226", "iso885916"},
+                             {"isoir58", "gb2312"},
+                             {"isoir6", "ascii"},
+                             {"jisx0213", "eucjis2004"},
+                             {"korean", "euckr"},
+                             {"ksc5601", "euckr"},
+                             {"ksx1001", "euckr"},
+                             {"latin", "iso88591"},
+                             {"ms1361", "johab"},
+                             {"ms932", "cp932"},
+                             {"ms936", "gbk"},
+                             {"ms949", "cp949"},
+                             {"ms950", "cp950"},
+                             {"mskanji", "cp932"},
+                             {"pt154", "ptcp154"},
+                             {"ruscii", "cp1125"},
+                             {"sjisx0213", "shiftjisx0213"},
+                             {"thai", "iso885911"},
+                             {"tis6200", "tis620"},
+                             {"tis62025290", "tis620"},
+                             {"tis62025291", "tis620"},
+                             {"u7", "utf7"},
+                             {"unicode11utf7", "utf7"},
+                             {"unicodebigunmarked", "utf16be"},
+                             {"unicodelittleunmarked", "utf16le"},
+                             {"us", "ascii"},
+                             {"xmacjapanese", "shiftjis"},
+                             {"xmackorean", "euckr"},
+                             {"xmacsimpchinese", "gb2312"},
+                             {"xmactradchinese", "big5"}};
+
+// Returns the name under which a charset is known: "cp850" for "ibm850", "csibm850" and "850".
+std::string usual_name(std::string_view name) {
+  const auto found = std::find_if(std::begin(aliases), std::end(aliases),
+                                  [&](const Alias& one) { return one.alias == name; });
+  if (found != std::end(aliases)) return std::string(found->name);
+  std::string_view number = name.substr(name.starts_with("cs") ? 2 : 0);
+  if (number.starts_with("ibm")) number.remove_prefix(3);
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  const bool is_page = number.size() >= 3 && std::all_of(number.begin(), number.end(), is_digit) &&
+                       name != "646" && !name.starts_with("8859");
+  return is_page ? "cp" + std::string(number) : std::string(name);
+}
+
 // Python's names of UTF-8, normalised.
 constexpr std::string_view utf8_names[] = {"utf8",     "u8",      "utf",    "utf8ucs2",
                                            "utf8ucs4", "cp65001", "utf8sig"};
 
 // Returns iconv's name of the charset, "" for UTF-8 and for an unknown charset.
 std::string iconv_name(std::string_view charset) {
-  std::string name = normalised(charset);
+  const std::string name = usual_name(normalised(charset));
   const auto found = std::find_if(std::begin(known), std::end(known),
                                   [&](const Known& k) { return k.name == name; });
   if (found != std::end(known)) return found->iconv_name;

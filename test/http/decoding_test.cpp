@@ -229,6 +229,13 @@ TEST_CASE("a charset that Python does not know is taken for UTF-8, whatever icon
 }
 
 TEST_CASE("charsets are found under Python's spellings") {
+  for (const char* name : {"cp819", "csISOLatin1", "ISO_8859-1:1987", "iso-ir-100", "8859"})
+    CHECK_MESSAGE(decode("\xe4", name) == "\u00e4", name);
+  for (const char* name : {"ibm850", "850", "cspc850multilingual"})
+    CHECK_MESSAGE(decode("\x84", name) == "\u00e4", name);
+  CHECK(decode("\x82\xa0", "ms_kanji") == "\u3042");
+  CHECK(decode("\xb0\xa1", "korean") == "\uac00");
+  CHECK(decode("\xb0\xa1", "chinese") == "\u554a");
   for (const char* name : {"latin-1", "latin1", "L1", "ISO-8859-1", "iso8859_1", "ISO_8859-1"})
     CHECK(decode("gr\xfc\xdf", name) == "gr\u00fc\u00df");
   CHECK(decode("\x80", "windows-1252") == "\u20ac");
