@@ -126,7 +126,7 @@ void CookieStore::drop_expired(std::int64_t now) {
         std::erase_if(entries, [&](const Entry& entry) { return has_expired(entry.cookie, now); });
 }
 
-Params CookieStore::matching(const CookiePlace& to) {
+Params CookieStore::matching(const CookiePlace& to, const Params& instead) {
   const std::int64_t now = clock_();
   const std::lock_guard lock(mutex_);
   std::vector<Entry*> fitting;
@@ -146,14 +146,17 @@ Params CookieStore::matching(const CookiePlace& to) {
   std::sort(fitting.begin(), fitting.end(),
             [&](const Entry* a, const Entry* b) { return rank(a) < rank(b); });
   Params cookies;
-  const auto has = [&](const std::string& name) {
-    return std::any_of(cookies.begin(), cookies.end(),
+  const auto has = [](const Params& some, const std::string& name) {
+    return std::any_of(some.begin(), some.end(),
                        [&](const auto& one) { return one.first == name; });
   };
   for (Entry* entry : fitting) {
+    const Cookie& cookie = entry->cookie;
     // A cookie for every host gives way to one of the host: that may have renewed it.
-    if (entry->cookie.domain.empty() && has(entry->cookie.name)) continue;
-    cookies.emplace_back(entry->cookie.name, entry->cookie.value);
+    if (cookie.domain.empty() &&
+        (has(cookies, cookie.name) || (cookie.path == "/" && has(instead, cookie.name))))
+      continue;
+    cookies.emplace_back(cookie.name, cookie.value);
     entry->used = ++serial_;
   }
   return cookies;

@@ -42,8 +42,8 @@ class CookieStore {
   void replace(std::vector<Cookie> cookies);
 
   // Returns the cookies to send with a request: longer paths first, then older cookies first;
-  // cookies for every host last.
-  Params matching(const CookiePlace& to);
+  // cookies for every host last. Of these, `instead` takes the place of those with its names.
+  Params matching(const CookiePlace& to, const Params& instead = {});
   // Returns the field Cookie of a request to this prepared URL; "" for none.
   std::string header(const std::string& url);
 

@@ -94,7 +94,10 @@ std::string quote_cookie(std::string_view value) {
 std::string cookie_field(const Outgoing& request, CookieStore* store) {
   std::string of_caller = request.headers.get("Cookie");
   if (request.rules == Rules::requests && !of_caller.empty()) return of_caller;
-  Params cookies = store && !store->empty() ? store->matching(cookie_place(request.url)) : Params{};
+  // In requests they are cookies for every host and path, in one jar with the session's.
+  const Params none, &instead = request.rules == Rules::requests ? request.cookies : none;
+  Params cookies =
+      store && !store->empty() ? store->matching(cookie_place(request.url), instead) : Params{};
   for (std::string_view rest = of_caller; !rest.empty();) {
     const std::string_view pair = take_item(rest, ';');
     const auto equals = std::min(pair.find('='), pair.size());

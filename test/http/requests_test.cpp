@@ -230,6 +230,17 @@ TEST_CASE("a session's cookies may be set and cleared, and its own fields erased
   CHECK(echo().find("Accept: ") == std::string::npos);
 }
 
+TEST_CASE("a request's own cookie is sent instead of the session's for every host") {
+  HttpServer server;
+  requests::Session session;
+  session.set_cookie("a", "session");
+  session.set_cookie("a", "path", {.path = "/echo"});
+  session.set_cookie("b", "session");
+  const auto echo = session.get(server.url("/echo"), {.cookies = {{"a", "request"}}}).content;
+  CHECK(echo.find("Cookie: a=path; b=session; a=request\r\n") != echo.npos);
+  CHECK(session.cookies() == requests::Params{{"a", "session"}, {"a", "path"}, {"b", "session"}});
+}
+
 TEST_CASE("a bundle and a body that are no files are refused before a connection is made") {
   requests::Session session;
   session.verify = "/nowhere/bundle.pem";
