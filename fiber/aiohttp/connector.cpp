@@ -192,7 +192,8 @@ void Connector::start_tls(const asyncio::Transport& transport,
     if (!to_proxy)
       if (const auto session = shared_->tls_session(route_.key); session)
         argument = context.resuming(*session);
-    await(loop_.start_tls(transport, protocol, argument, {.server_hostname = host}));
+    await(
+        loop_.start_tls(transport, protocol, argument, {.server_hostname = http::tls_name(host)}));
   } catch (const OSError& error) {
     throw http::Failure{to_proxy ? Kind::proxy : Kind::tls, error.what(), error.error_number(),
                         request_.url};

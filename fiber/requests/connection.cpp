@@ -268,7 +268,8 @@ void Connection::start_tls(const http::Transfer& transfer, const std::string& ho
   http::Shared& shared = *transfer.shared();
   try {
     std::unique_ptr<Tls>& place = to_proxy ? outer_ : tls_;
-    place = std::make_unique<Tls>(*stream_, shared.context(transfer.request()), host);
+    place =
+        std::make_unique<Tls>(*stream_, shared.context(transfer.request()), http::tls_name(host));
     stream_ = place.get();
     if (!to_proxy)
       if (const auto session = shared.tls_session(route_.key)) place->object().session(*session);

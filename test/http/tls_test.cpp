@@ -1,6 +1,7 @@
 // https of both clients, against a server of asyncio with certificates that the tests make.
 #include <fiber/aiohttp.hpp>
 #include <fiber/asyncio.hpp>
+#include <fiber/http/route.hpp>
 #include <fiber/requests.hpp>
 #include <fiber/ssl.hpp>
 
@@ -236,6 +237,12 @@ TEST_CASE("a session of TLS outlives a connection that was dropped") {
   });
 }
 
+TEST_CASE("a certificate is for a name without its last dot, and for an address without its zone") {
+  CHECK(fiber::http::tls_name("localhost.") == "localhost");
+  CHECK(fiber::http::tls_name("a.example") == "a.example");
+  CHECK(fiber::http::tls_name("fe80::1%eth0.1") == "fe80::1");
+}
+
 TEST_CASE("a client shows its certificate") {
   asyncio::run([] {
     Server server(support::asking_context(ssl::CERT_REQUIRED));
@@ -282,6 +289,9 @@ TEST_CASE("https goes through proxies, whose own TLS is another one") {
     CHECK(ask(server.url("localhost"), {.proxies = {{"all", at("https://localhost:", secure)}},
                                         .verify = authority()}) == both_hello);
     CHECK(asked == std::vector<std::string>(4, "CONNECT"));
+    // The dot of a whole name is none of the certificate's.
+    CHECK(ask(server.url("localhost."), {.proxies = {{"all", at("http://127.0.0.1:", plain)}},
+                                         .verify = authority()}) == both_hello);
     // The certificate of the proxy is checked, too.
     CHECK(ask(server.url("localhost"), {.proxies = {{"all", at("https://localhost:", secure)}}}) ==
           Pair{"ProxyError", "ClientProxyConnectionError"});
