@@ -39,6 +39,13 @@ int milliseconds_until(const Deadline& deadline) {
   return static_cast<int>(std::min<std::chrono::milliseconds::rep>(left.count(), 1'000'000));
 }
 
+// Half of the time that is left: an address that does not answer leaves the rest to the others.
+Deadline half_of(const Deadline& whole) {
+  if (!whole) return whole;
+  const auto now = Clock::now();
+  return now + std::max(*whole - now, Clock::duration::zero()) / 2;
+}
+
 // A lookup cannot be interrupted: with a time limit it runs on a thread of its own.
 std::vector<asyncio::AddressInfo> look_up(const std::string& host, int port,
                                           const Deadline& deadline) {
@@ -232,9 +239,10 @@ std::vector<asyncio::AddressInfo> Connection::addresses(const std::string& host,
 
 void Connection::open(const Deadline& deadline) {
   int error = 0;
-  for (const asyncio::AddressInfo& info :
-       addresses(route_.first_host(), route_.first_port(),
-                 route_.through_proxy() ? Kind::proxy : Kind::resolve, deadline)) {
+  const auto all = addresses(route_.first_host(), route_.first_port(),
+                             route_.through_proxy() ? Kind::proxy : Kind::resolve, deadline);
+  for (const asyncio::AddressInfo& info : all) {
+    const bool last = &info == &all.back();
     if (descriptor_ >= 0) ::close(std::exchange(descriptor_, -1));
     descriptor_ = ::socket(info.family, info.type | SOCK_NONBLOCK | SOCK_CLOEXEC, info.proto);
     if (descriptor_ < 0) {
@@ -244,9 +252,14 @@ void Connection::open(const Deadline& deadline) {
     if (::connect(descriptor_, info.address.data(), info.address.size()) == 0) {
       error = 0;
     } else if (errno == EINPROGRESS || errno == EINTR) {
-      wait_until(POLLOUT, deadline);
-      socklen_t size = sizeof error;
-      if (::getsockopt(descriptor_, SOL_SOCKET, SO_ERROR, &error, &size) != 0) error = errno;
+      try {
+        wait_until(POLLOUT, last ? deadline : half_of(deadline));
+        socklen_t size = sizeof error;
+        if (::getsockopt(descriptor_, SOL_SOCKET, SO_ERROR, &error, &size) != 0) error = errno;
+      } catch (const TimedOut&) {
+        if (last) throw;
+        error = ETIMEDOUT;
+      }
     } else {
       error = errno;
     }

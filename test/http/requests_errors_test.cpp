@@ -10,12 +10,25 @@
 #include <utility>
 #include <vector>
 
+#include <dlfcn.h>
 #include <doctest/doctest.h>
+#include <netdb.h>
 
 namespace requests = fiber::requests;
 using namespace std::chrono_literals;
 using support::HttpServer;
 using support::text_of;
+
+// Gives the name two.example two addresses of this machine.
+extern "C" int getaddrinfo(const char* host, const char* service, const addrinfo* hints,
+                           addrinfo** found) {
+  static const auto system =
+      reinterpret_cast<decltype(&getaddrinfo)>(::dlsym(RTLD_NEXT, "getaddrinfo"));
+  if (host == nullptr || std::string(host) != "two.example")
+    return system(host, service, hints, found);
+  const int error = system("127.0.0.2", service, hints, found);
+  return error != 0 ? error : system("127.0.0.1", service, hints, &(*found)->ai_next);
+}
 
 static_assert(std::is_nothrow_copy_constructible_v<requests::HTTPError>);
 static_assert(std::is_nothrow_copy_constructible_v<requests::ConnectTimeout>);
@@ -97,6 +110,13 @@ TEST_CASE("a connection that does not come about in time is a ConnectTimeout") {
   CHECK_THROWS_AS(requests::get(url, {.timeout = {100ms, {}}}), requests::ConnectTimeout);
   CHECK_THROWS_AS(requests::get(url, {.timeout = {100ms, {}}}), requests::ConnectionError);
   CHECK_THROWS_AS(requests::get(url, {.timeout = {100ms, {}}}), requests::Timeout);
+}
+
+TEST_CASE("an address that does not answer leaves time for the next one") {
+  HttpServer server;  // at 127.0.0.1
+  const support::FullListener silent("127.0.0.2", server.port());
+  const std::string url = "http://two.example:" + std::to_string(server.port()) + "/fixed";
+  CHECK(requests::get(url, {.timeout = {2s, {}}}).content == "hello");
 }
 
 TEST_CASE("a timeout that is not above zero is a ValueError") {

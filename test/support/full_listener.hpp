@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -15,10 +16,12 @@ namespace support {
 
 class FullListener {
  public:
-  FullListener() {
+  // Port 0 is any that is free.
+  explicit FullListener(const char* host = "127.0.0.1", int port = 0) {
     sockaddr_in address{};
     address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(static_cast<std::uint16_t>(port));
+    REQUIRE(::inet_pton(AF_INET, host, &address.sin_addr) == 1);
     socklen_t size = sizeof address;
     auto* any = reinterpret_cast<sockaddr*>(&address);
     REQUIRE(::bind(listener_, any, size) == 0);
