@@ -160,11 +160,7 @@ Route route_of(const Outgoing& request, const UrlParts& url) {
   return route;
 }
 
-std::string tls_name(std::string_view host) {
-  host = host.substr(0, host.find('%'));
-  if (host.ends_with('.')) host.remove_suffix(1);
-  return std::string(host);
-}
+std::string tls_name(std::string_view host) { return std::string(host.substr(0, host.find('%'))); }
 
 std::string proxy_authorization(const Route& route) {
   return route.proxy_auth ? basic_authorization(*route.proxy_auth) : "";

@@ -45,8 +45,8 @@ struct Route {
 // Failure (invalid_proxy, proxy).
 Route route_of(const Outgoing& request, const UrlParts& url);
 
-// Returns the name that the certificate of `host` or of a proxy has to be for: without a dot at its
-// end, which is DNS's own, and without the zone of an address, which is this machine's.
+// Returns the name that the certificate of `host` or of a proxy has to be for: without the zone of
+// an address, which is this machine's. (ssl leaves out the dot at the end of a name.)
 std::string tls_name(std::string_view host);
 
 // Returns the value of Proxy-Authorization; "" for none.
