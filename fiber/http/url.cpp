@@ -184,16 +184,6 @@ bool is_forbidden_in_host(unsigned char c) noexcept {
   throw Failure{Kind::invalid_url, "Invalid URL '" + std::string(text) + "': No host supplied"};
 }
 
-// Whether a label of the name, but for one behind its last dot, is empty or longer than DNS allows.
-bool has_bad_label(std::string_view host) noexcept {
-  while (!host.empty()) {
-    const auto size = std::min(host.find('.'), host.size());
-    if (size == 0 || size > 63) return true;
-    host.remove_prefix(std::min(size + 1, host.size()));
-  }
-  return false;
-}
-
 std::string host_of(std::string_view text, std::string_view whole) {
   if (text.starts_with('[')) return bracketed_address(text.substr(1, text.size() - 2), whole);
   for (auto at = text.find('%'); at != text.npos; at = text.find('%', at + 1))
@@ -207,7 +197,7 @@ std::string host_of(std::string_view text, std::string_view whole) {
   if (host.starts_with('*') || host.starts_with('.'))
     throw Failure{Kind::invalid_url, "URL has an invalid label."};
   if (auto address = address_of(host)) return *std::move(address);
-  if (has_bad_label(host))
+  if (host.find("..") != host.npos)
     throw Failure{Kind::invalid_url, "Failed to parse: '" + host + "', label empty or too long"};
   return host;
 }
@@ -310,7 +300,7 @@ bool is_normal_port(std::string_view text) noexcept {
 // Whether assemble() would leave the host alone. A digit in front may begin an address.
 bool is_normal_host(std::string_view text) noexcept {
   static constexpr CharSet characters("abcdefghijklmnopqrstuvwxyz0123456789-.");
-  if (text.empty() || has_bad_label(text) ||
+  if (text.empty() || text.front() == '.' || text.find("..") != text.npos ||
       !std::all_of(text.begin(), text.end(), [](char c) { return characters.has(c); }))
     return false;
   if (!is_digit(text.front())) return true;

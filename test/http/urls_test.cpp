@@ -125,9 +125,6 @@ TEST_CASE("what is no URL of a host is refused") {
   for (const std::string& url : {"http://a\0b/"s, "http://h/\0"s, "http://a\x7f/"s, "http://\xff/"s,
                                  "http://a\nb/"s, "http://[fe80::1%\0]/"s})
     CHECK(prepared(url) == "InvalidURL");
-  const std::string longest(63, 'a');
-  CHECK(prepared("http://" + longest + ".b/") == "http://" + longest + ".b/");
-  CHECK(prepared("http://b." + longest + "a/") == "InvalidURL");
   for (const char* url : {"", "h", "//h/", "/x", "h/a b"}) CHECK(prepared(url) == "MissingSchema");
   for (const char* url :
        {"ftp://h/", "h:80", "httpx://h/", "1http://h/", ":", "://h/", "file:///x"})
