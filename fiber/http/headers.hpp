@@ -15,7 +15,8 @@ namespace fiber::http {
 
 // requests.structures.CaseInsensitiveDict, and with add() and getall() multidict.CIMultiDict.
 // Keeps the order of insertion and the case of the names as they were first given. A plain value:
-// use one object from one thread at a time.
+// use one object from one thread at a time, also to read: fields that were received become strings
+// at the first look.
 class FIBER_API Headers {
  public:
   using value_type = std::pair<std::string, std::string>;
