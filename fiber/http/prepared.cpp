@@ -19,6 +19,14 @@ void add_field(std::string& head, std::string_view name, std::string_view value)
   head.append(name).append(value.empty() ? ":" : ": ").append(value).append("\r\n");
 }
 
+// The dot at the end of a host is for resolvers: requests sends it, aiohttp does not.
+std::string host_field(const Route& route, Rules rules) {
+  std::string host = route.origin;
+  const auto end = std::min(host.find(':'), host.size());
+  if (rules == Rules::aiohttp && end > 0 && host[end - 1] == '.') host.erase(end - 1, 1);
+  return host;
+}
+
 }  // namespace
 
 Prepared::Prepared(Outgoing&& ready) : request(std::move(ready)) {
@@ -63,7 +71,7 @@ void Prepared::write_head(std::string_view target) {
   head.append(request.method).append(" ");
   if (route.absolute()) head.append("http://").append(route.origin);
   head.append(target).append(" HTTP/1.1\r\n");
-  add_field(head, "Host", headers.get("Host", route.origin));
+  add_field(head, "Host", headers.get("Host", host_field(route, request.rules)));
   if (route.absolute() && route.proxy_auth && !headers.contains("Proxy-Authorization"))
     add_field(head, "Proxy-Authorization", proxy_authorization(route));
   for (const auto& [name, value] : headers) {

@@ -44,7 +44,7 @@ struct Server {
     resumed += writer.get_extra_info(ssl::ssl_object)->session_reused() ? 1 : 0;
     try {
       for (;;) {
-        const std::string head = await(reader.readuntil("\r\n\r\n"));
+        head = await(reader.readuntil("\r\n\r\n"));
         ++count;
         if (head.starts_with("GET /cut")) {
           writer.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello");
@@ -72,6 +72,7 @@ struct Server {
   }
 
   int connections = 0, resumed = 0, count = 0;
+  std::string head;        // of the last request
   std::string last_words;  // unasked-for bytes behind the answer to /last, after told_to_go_on
   asyncio::Event told_to_go_on;
   std::atomic<bool> ended = false;  // the server has closed a connection
@@ -117,6 +118,23 @@ TEST_CASE("a server is believed if an authority of the bundle says who it is") {
     CHECK(ask(expired.url("localhost"), {.verify = false}) == both_hello);
     Server other(support::server_context("other.pem"));
     CHECK(ask(other.url("localhost"), {.verify = authority()}) == refused);
+  });
+}
+
+TEST_CASE("a dot at the end of a host is of DNS: certificates and aiohttp's Host are without it") {
+  asyncio::run([] {
+    Server server(support::server_context());
+    std::string asked;
+    const aiohttp::TCPConnector connector{
+        .ssl = authority(), .resolver = [&](const std::string& host, int port, int) {
+          asked = host;
+          return std::vector{asyncio::SocketAddress("127.0.0.1", port)};
+        }};
+    asyncio::with(aiohttp::ClientSession({.connector = connector}), [&](auto& session) {
+      CHECK(await(session.get(server.url("localhost."))).status == 200);
+    });
+    CHECK(asked == "localhost.");
+    CHECK(server.head.find("\r\nHost: localhost:") != std::string::npos);
   });
 }
 
