@@ -223,6 +223,9 @@ http::Outgoing SessionCore::outgoing_of(std::string method, const std::string& u
                                         RequestOptions& options) const {
   CIMultiDict headers = options_.headers;
   headers.update(options.headers);
+  // The server need not keep a connection that nobody uses again.
+  if (options_.connector.force_close && !headers.contains("Connection"))
+    headers.set("Connection", "close");
   const std::string& proxy = options.proxy.empty() ? options_.proxy : options.proxy;
   const ClientTimeout& timeout = options.timeout ? *options.timeout : options_.timeout;
   const Ssl& ssl = options.ssl ? *options.ssl : options_.connector.ssl;

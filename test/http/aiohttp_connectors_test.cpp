@@ -21,8 +21,9 @@ namespace {
 
 using Events = std::vector<std::string>;
 
-// Answers with the peer's address and the field Host.
-void serve(const StreamReader& reader, const StreamWriter& writer) {
+// Answers with the peer's address and the field Host. `last` counts requests that say that they are
+// the last ones.
+void serve(const StreamReader& reader, const StreamWriter& writer, int& last) {
   for (;;) {
     std::string head;
     try {
@@ -30,6 +31,7 @@ void serve(const StreamReader& reader, const StreamWriter& writer) {
     } catch (const asyncio::IncompleteReadError&) {
       return writer.close();
     }
+    if (head.find("\r\nConnection: close\r\n") != std::string::npos) ++last;
     std::string host = head.substr(head.find("Host: ") + 6);
     host.erase(host.find('\r'));
     const std::string text = writer.peername().host() + " " + host;
@@ -43,7 +45,7 @@ struct Server {
       : server(await(asyncio::start_server(
             [this](StreamReader& reader, StreamWriter& writer) {
               ++connections;
-              serve(reader, writer);
+              serve(reader, writer, last);
             },
             address, 0))) {}
   ~Server() { server.close(); }
@@ -55,7 +57,7 @@ struct Server {
     return peer + " " + host + ":" + std::to_string(port());
   }
 
-  int connections = 0;
+  int connections = 0, last = 0;
   asyncio::Server server;
 };
 
@@ -187,6 +189,7 @@ TEST_CASE("connections are kept unless they are not to be") {
                       for (int i = 0; i < 3; ++i) text_of(session, server.url("127.0.0.1"));
                     });
       CHECK(server.connections == (force_close ? 3 : 1));
+      CHECK(server.last == (force_close ? 3 : 0));
     }
   });
 }
@@ -194,11 +197,11 @@ TEST_CASE("connections are kept unless they are not to be") {
 TEST_CASE("a Unix socket stands for every host") {
   asyncio::run([] {
     const std::string path = "/tmp/fiber-aiohttp-" + std::to_string(::getpid()) + ".sock";
-    int connections = 0;
+    int connections = 0, last = 0;
     auto server = await(asyncio::start_unix_server(
         [&](StreamReader& reader, StreamWriter& writer) {
           ++connections;
-          serve(reader, writer);
+          serve(reader, writer, last);
         },
         path));
     asyncio::with(aiohttp::ClientSession({.connector = aiohttp::UnixConnector{path}}),
