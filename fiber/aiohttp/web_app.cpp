@@ -1,6 +1,7 @@
 #include <fiber/aiohttp/web_app.hpp>
 
 #include <fiber/aiohttp/web_app_object.hpp>
+#include <fiber/aiohttp/web_cleanup.hpp>
 #include <fiber/aiohttp/web_exceptions.hpp>
 #include <fiber/aiohttp/web_protocol.hpp>
 #include <fiber/aiohttp/web_router_object.hpp>
@@ -61,14 +62,16 @@ class Steps {
  public:
   template <class Step>
   void run(Step&& step) {
-    try {
-      step();
-    } catch (const CleanupError& several) {
-      const auto& all = several.exceptions();
-      errors_.insert(errors_.end(), all.begin(), all.end());
-    } catch (const std::exception&) {
-      errors_.push_back(std::current_exception());
-    }
+    make_step(
+        [&] {
+          try {
+            step();
+          } catch (const CleanupError& several) {
+            const auto& all = several.exceptions();
+            errors_.insert(errors_.end(), all.begin(), all.end());
+          }
+        },
+        errors_);
   }
   void end() {
     if (errors_.size() == 1) std::rethrow_exception(errors_.front());

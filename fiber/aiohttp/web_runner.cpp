@@ -1,5 +1,6 @@
 #include <fiber/aiohttp/web_runner.hpp>
 
+#include <fiber/aiohttp/web_cleanup.hpp>
 #include <fiber/asyncio/futures.hpp>
 #include <fiber/asyncio/runners.hpp>
 #include <fiber/exceptions.hpp>
@@ -70,16 +71,9 @@ struct RunnerObject {
   void make_steps(std::vector<std::exception_ptr>& errors) {
     for (const auto& site : sites) site->stop();
     server->pre_shutdown();
-    const auto step = [&](const auto& function) {
-      try {
-        function();
-      } catch (const std::exception&) {  // the others are made, too
-        errors.push_back(std::current_exception());
-      }
-    };
-    if (app) step([&] { await(app->shutdown()); });
+    if (app) make_step([&] { await(app->shutdown()); }, errors);
     await(server->shutdown(options.shutdown_timeout));
-    if (app) step([&] { await(app->cleanup()); });
+    if (app) make_step([&] { await(app->cleanup()); }, errors);
     for (const auto& site : sites)
       if (site->listening) await(site->listening.wait_closed());
     for (; !stopped.empty(); stopped.pop_back()) await(stopped.back().wait_closed());

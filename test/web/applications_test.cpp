@@ -163,6 +163,35 @@ TEST_CASE("all of a clean-up is done, whatever parts of it throw") {
   });
 }
 
+TEST_CASE("a task that a clean-up cancels and awaits does not end the clean-up") {
+  Events events;
+  const auto end_of = [&events](const char* name) {
+    events.push_back(name);
+    const auto task = asyncio::create_task([] { await(asyncio::sleep(1h)); });
+    task.cancel();
+    await(task);
+  };
+  web::Application app;
+  for (const char* name : {"first", "second"})
+    app.cleanup_ctx().append([&, name](web::Application&) -> fiber::Generator<int> {
+      return [&, name](auto& self) {
+        self.yield(0);
+        end_of(name);
+      };
+    });
+  app.on_shutdown().append([&](web::Application&) { end_of("shutdown"); });
+  app.on_cleanup().append([&](web::Application&) { events.push_back("cleanup"); });
+  asyncio::testing::run_test([&] {
+    const web::AppRunner runner(app);
+    await(runner.setup());
+    const web::TCPSite site(runner, "127.0.0.1", 0);
+    await(site.start());
+    CHECK_THROWS_AS(await(runner.cleanup()), web::CleanupError);
+    CHECK(runner.addresses().empty());
+  });
+  CHECK(text(events) == text({"shutdown", "second", "first", "cleanup"}));
+}
+
 TEST_CASE("after a shutdown that has failed everything is closed and cleaned up") {
   Notes notes;
   notes.broken = "shutdown app";
