@@ -22,7 +22,7 @@ class Deadlines {
     Limited& operator=(const Limited&) = delete;
 
    protected:
-    ~Limited() = default;
+    virtual ~Limited() = default;
     /// Called by the loop, once. `without_timer`: early, because there is no memory for a timer.
     virtual void out_of_time(bool without_timer) noexcept = 0;
 
