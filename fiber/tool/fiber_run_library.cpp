@@ -7,7 +7,9 @@
 #include <fiber/asyncio.hpp>
 #include <fiber/asyncio/base_tasks.hpp>
 #include <fiber/asyncio/selectors.hpp>
+#include <fiber/core/stack.hpp>
 #include <fiber/cxxabi.hpp>
+#include <fiber/greenlet.hpp>
 #include <fiber/monkey.hpp>
 #include <fiber/monkey/interruptions.hpp>
 
@@ -22,6 +24,7 @@
 #include <string_view>
 
 #include <dlfcn.h>
+#include <pthread.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -72,6 +75,22 @@ void restore_environment(char** environment) {
   }
 }
 
+// The stack on which main() runs. Collectors of garbage and limits of depth ask for it.
+struct StackOfMain {
+  pthread_t thread{};
+  void* begin = nullptr;
+  std::size_t size = 0;
+};
+StackOfMain stack_of_main;
+
+// In the task.
+void note_stack() noexcept {
+  fiber::core::Stack& its = *fiber::getcurrent().object()->stack;
+  stack_of_main = {.thread = ::pthread_self(),
+                   .begin = its.base,
+                   .size = static_cast<std::size_t>(its.top() - its.base)};
+}
+
 // The program's dispositions of the signals for which handlers are installed where fibers run.
 class Dispositions {
  public:
@@ -114,6 +133,7 @@ int run_main(int count, char** arguments, char** environment) {
     const auto body = [=] {
       fiber::monkey::detail::let_signals_interrupt(asyncio::detail::current_task_or_null(), first);
       dispositions.restore();
+      note_stack();
       std::exit(call_main(count, arguments, environment));
     };
     loop.run_until_complete(loop.create_task(body, {.name = "main", .stack_size = stack_size()}));
@@ -134,4 +154,15 @@ extern "C" [[gnu::visibility("default")]] int __libc_start_main(Main main, int c
   const auto start = reinterpret_cast<Start>(::dlsym(RTLD_NEXT, "__libc_start_main"));
   main_of_program = main;
   return start(run_main, count, arguments, begin, end, linker_end, stack_end);
+}
+
+// Tells the stack of the task for the thread of main().
+extern "C" [[gnu::visibility("default")]] int pthread_getattr_np(
+    pthread_t thread, pthread_attr_t* attributes) noexcept {
+  using Get = int (*)(pthread_t, pthread_attr_t*);
+  static const auto get = reinterpret_cast<Get>(::dlsym(RTLD_NEXT, "pthread_getattr_np"));
+  const int error = get(thread, attributes);
+  if (error != 0 || stack_of_main.size == 0 || ::pthread_equal(thread, stack_of_main.thread) == 0)
+    return error;
+  return ::pthread_attr_setstack(attributes, stack_of_main.begin, stack_of_main.size);
 }

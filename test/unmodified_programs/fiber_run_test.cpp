@@ -37,6 +37,12 @@ TEST_CASE("main() runs in a task, with its arguments, and gives its status") {
   CHECK(run({"--", where}).out() == "another stack, 0 arguments, LD_PRELOAD unset\n");
 }
 
+TEST_CASE("a program that asks for the stack of its main thread is told the one it runs on") {
+  const std::string where = built("test/unmodified_programs-where");
+  CHECK(run({where, "0", "stack"}).out() ==
+        "another stack, 2 arguments, LD_PRELOAD unset\non the stack\n");
+}
+
 TEST_CASE("main() may end its thread alone, or be cancelled while it waits") {
   const std::string where = built("test/unmodified_programs-where");
   for (const std::string how : {"pthread_exit", "pthread_cancel", "cancel_itself"}) {

@@ -1,6 +1,8 @@
 /* Says on which stack main() runs, and what it was given. With a second argument "pthread_exit" or
    "pthread_cancel", its thread ends before the last one, by itself or by that one; with
-   "cancel_itself" the request comes before the wait. */
+   "cancel_itself" the request comes before the wait. With "stack" it says whether main() runs on the
+   stack that its thread is said to have. */
+#define _GNU_SOURCE
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +32,18 @@ static void end_thread(void) {
   pthread_cleanup_pop(0);
 }
 
+static void say_whether_on_own_stack(void) {
+  pthread_attr_t attributes;
+  void* begin = NULL;
+  size_t size = 0;
+  char local = 0;
+  if (pthread_getattr_np(pthread_self(), &attributes) != 0) return;
+  pthread_attr_getstack(&attributes, &begin, &size);
+  pthread_attr_destroy(&attributes);
+  printf("%s the stack\n",
+         &local >= (char*)begin && &local < (char*)begin + size ? "on" : "not on");
+}
+
 int main(int count, char** arguments) {
   char line[512];
   int local = 0, found = 0;
@@ -45,5 +59,6 @@ int main(int count, char** arguments) {
   cancels = count > 2 && strcmp(arguments[2], "pthread_cancel") == 0;
   itself = count > 2 && strcmp(arguments[2], "cancel_itself") == 0;
   if (cancels || itself || (count > 2 && strcmp(arguments[2], "pthread_exit") == 0)) end_thread();
+  if (count > 2 && strcmp(arguments[2], "stack") == 0) say_whether_on_own_stack();
   return count > 1 ? atoi(arguments[1]) : 0;
 }
