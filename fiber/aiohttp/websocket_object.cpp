@@ -5,6 +5,7 @@
 #include <fiber/exceptions/error_from.hpp>
 #include <fiber/http/quoting.hpp>
 
+#include <cstdio>
 #include <new>
 #include <utility>
 
@@ -69,7 +70,12 @@ void WebSocketObject::on_heartbeat() {
 
 void WebSocketObject::on_no_pong() {
   if (closed_) return;
-  exception_ = fiber::detail::error_from([] { return TimeoutError(); });
+  exception_ = fiber::detail::error_from([this] {
+    char text[64];
+    std::snprintf(text, sizeof text, "No PONG received after %g seconds",
+                  options_.heartbeat.count() / 2);
+    return TimeoutError(text);
+  });
   finish(static_cast<int>(WSCloseCode::abnormal_closure));
   writer_.transport().abort();
   place_.reset();
@@ -218,9 +224,14 @@ WSMessage WebSocketObject::receive_once() {
     try {
       message = read_message();
     } catch (const ConnectionError&) {
-      return fail(static_cast<int>(WSCloseCode::abnormal_closure), std::current_exception());
+      if (!closed_)
+        return fail(static_cast<int>(WSCloseCode::abnormal_closure), std::current_exception());
     }
-    if (closed_) return {.type = in_close_ ? WSMsgType::closing : WSMsgType::closed};
+    if (closed_) {
+      // The peer is silent: who waits for it meanwhile is told why.
+      if (!in_close_ && exception_) return {.type = WSMsgType::error, .exception = exception_};
+      return {.type = in_close_ ? WSMsgType::closing : WSMsgType::closed};
+    }
     if (!message) {
       if (frames_.fault() != 0)
         return fail(frames_.fault(),

@@ -270,8 +270,10 @@ TEST_CASE("a heartbeat keeps a connection, and gives up one that is dead") {
   Events events;
   with_socket(
       [&](web::WebSocketResponse& ws) {
-        const std::string got = show(await(ws.receive()));
-        events.push_back(got + " " + std::to_string(ws.close_code().value_or(0)));
+        const WSMessage got = await(ws.receive());
+        events.push_back(show(got) + " " + std::to_string(ws.close_code().value_or(0)) +
+                         (got.exception ? " " + fiber::str(got.exception) : ""));
+        if (got.exception) events.push_back(show(await(ws.receive())));
       },
       [&](TestClient& client) {
         {
@@ -286,7 +288,8 @@ TEST_CASE("a heartbeat keeps a connection, and gives up one that is dead") {
         await(asyncio::sleep(100s));
       },
       {.heartbeat = 10s});
-  CHECK(text(events) == text({"text still here 0", "closed 1006"}));
+  CHECK(text(events) ==
+        text({"text still here 0", "error 1006 No PONG received after 5 seconds", "closed"}));
 }
 
 TEST_CASE("a WebSocket that is open when the application ends is closed by on_shutdown") {
