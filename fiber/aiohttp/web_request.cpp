@@ -22,6 +22,7 @@ struct RequestExtras {
   std::optional<MultiDict> cookies;
   std::optional<std::string> body;
   std::optional<Form> form;
+  std::optional<std::string> address;  ///< to which the request was sent
   std::map<std::string, std::any, std::less<>> state;
 };
 
@@ -139,7 +140,15 @@ std::string_view Request::scheme() const noexcept {
 // A target with a host of its own takes the place of the field Host (RFC 9112, 3.2.2).
 std::string_view Request::host() const {
   std::string_view origin = head_->target.substr(0, size_of_origin());
-  if (origin.empty()) return headers_.get("Host");
+  if (origin.empty() && headers_.contains("Host")) return headers_["Host"];
+  if (origin.empty()) {  // a request of HTTP/1.0
+    std::optional<std::string>& address = extras().address;
+    if (!address) {
+      address = connection_->writer().sockname().host();
+      if (address->find(':') != std::string::npos) address = "[" + *address + "]";
+    }
+    return *address;
+  }
   origin.remove_prefix(origin.find("://") + 3);
   origin.remove_prefix(origin.rfind('@') + 1);
   const std::size_t bracket = origin.starts_with('[') ? origin.find(']') : 0;

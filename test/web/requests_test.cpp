@@ -369,6 +369,7 @@ TEST_CASE("a target with a host of its own takes the place of the field Host") {
     return web::Response({.text = std::string(request.host()) + "|" + request.url()});
   });
   with_app(app, [](TestClient& client) {
+    CHECK(await(client.raw("GET /p HTTP/1.0\r\n\r\n")).ends_with("127.0.0.1|http://127.0.0.1/p"));
     const auto answer = [&](const std::string& target) {
       const std::string all = await(
           client.raw("GET " + target + " HTTP/1.1\r\nHost: y:1\r\nConnection: close\r\n\r\n"));
