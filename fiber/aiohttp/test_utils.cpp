@@ -5,7 +5,9 @@
 #include <fiber/http/parser.hpp>
 #include <fiber/http/quoting.hpp>
 
-#include <map>
+#include <algorithm>
+#include <chrono>
+#include <charconv>
 #include <utility>
 #include <vector>
 
@@ -34,6 +36,12 @@ std::string TestServer::make_url(std::string_view path) const {
 // --- the client ---------------------------------------------------------------------------------
 
 namespace detail {
+
+struct Cookie {
+  std::string name;
+  std::string value;
+  std::string path;
+};
 
 struct Wire {
   asyncio::StreamReader reader;
@@ -88,10 +96,39 @@ struct ClientObject {
 
   TestServer server;
   std::vector<Wire> idle;
-  std::map<std::string, std::string> cookies;
+  std::vector<Cookie> cookies;
 };
 
 namespace {
+
+std::string_view path_of(std::string_view target) { return target.substr(0, target.find('?')); }
+
+// Returns the path up to its last slash.
+std::string_view folder_of(std::string_view target) {
+  const std::string_view path = path_of(target);
+  return path.substr(0, path.rfind('/') + 1);
+}
+
+bool path_matches(std::string_view path, std::string_view allowed) {
+  return path.starts_with(allowed) &&
+         (path.size() == allowed.size() || allowed.ends_with('/') || path[allowed.size()] == '/');
+}
+
+// The cookies for a path, and those of the request, which replace others of their names.
+std::string cookie_field(const ClientObject& client, const std::string& target,
+                         const TestRequestOptions& options) {
+  std::string text;
+  const auto add = [&](const std::string& name, const std::string& value) {
+    text += (text.empty() ? "" : "; ") + name + "=" + value;
+  };
+  for (const Cookie& cookie : client.cookies) {
+    const bool replaced = std::any_of(options.cookies.begin(), options.cookies.end(),
+                                      [&](const auto& one) { return one.first == cookie.name; });
+    if (!replaced && path_matches(path_of(target), cookie.path)) add(cookie.name, cookie.value);
+  }
+  for (const auto& [name, value] : options.cookies) add(name, value);
+  return text;
+}
 
 std::string message_of(const std::string& method, const std::string& target,
                        const TestRequestOptions& options, ClientObject& client) {
@@ -115,12 +152,8 @@ std::string message_of(const std::string& method, const std::string& target,
   };
   add("Host", client.server.host() + ":" + std::to_string(client.server.port()));
   add("Accept", "*/*");
-  std::string cookies;
-  for (const auto& [name, value] : client.cookies)
-    cookies += (cookies.empty() ? "" : "; ") + name + "=" + value;
-  for (const auto& [name, value] : options.cookies)
-    cookies += (cookies.empty() ? "" : "; ") + name + "=" + value;
-  if (!cookies.empty()) add("Cookie", cookies);
+  if (const auto cookies = cookie_field(client, target, options); !cookies.empty())
+    add("Cookie", cookies);
   if (!type.empty()) add("Content-Type", type);
   if (!body.empty() || method == "POST" || method == "PUT" || method == "PATCH")
     add("Content-Length", std::to_string(body.size()));
@@ -128,16 +161,73 @@ std::string message_of(const std::string& method, const std::string& target,
   return head + "\r\n" + body;
 }
 
-void keep_cookies(ClientObject& client, const TestResponse& response) {
-  for (const std::string& field : response.headers.getall("Set-Cookie")) {
-    const std::string_view pair = std::string_view(field).substr(0, field.find(';'));
-    const std::size_t equals = pair.find('=');
-    if (equals == std::string_view::npos) continue;
-    const std::string name(pair.substr(0, equals));
-    if (field.find("Max-Age=0") != std::string::npos)
-      client.cookies.erase(name);
-    else
-      client.cookies[name] = pair.substr(equals + 1);
+// Keeps a cookie, or forgets the one that it replaces. The server is none of TLS: a secure cookie
+// would never be sent.
+void keep_cookie(ClientObject& client, const std::string& target, std::string_view field) {
+  const auto take = [&field](char separator) {
+    const std::size_t size = std::min(field.find(separator), field.size());
+    const std::string_view part = http::strip(field.substr(0, size));
+    field.remove_prefix(std::min(size + 1, field.size()));
+    return part;
+  };
+  const auto split = [](std::string_view part) {
+    const std::size_t equals = std::min(part.find('='), part.size());
+    return std::pair(http::strip(part.substr(0, equals)),
+                     http::strip(part.substr(std::min(equals + 1, part.size()))));
+  };
+  const std::string_view pair = take(';');
+  if (pair.find('=') == std::string_view::npos) return;
+  const auto [name, value] = split(pair);
+  Cookie cookie{std::string(name), std::string(value), std::string(folder_of(target))};
+  bool secure = false;
+  std::optional<bool> ended_by_age;
+  bool ended = false;
+  while (!field.empty()) {
+    const auto [key, text] = split(take(';'));
+    if (http::equal_ignoring_case(key, "secure")) secure = true;
+    if (http::equal_ignoring_case(key, "path") && text.starts_with('/')) cookie.path = text;
+    if (http::equal_ignoring_case(key, "max-age")) {
+      long long age = 1;
+      std::from_chars(text.data(), text.data() + text.size(), age);
+      ended_by_age = age <= 0;
+    }
+    if (http::equal_ignoring_case(key, "expires")) {
+      const auto date = http::parse_date(text);
+      const auto now = std::chrono::system_clock::now();
+      ended = date && *date <= std::chrono::system_clock::to_time_t(now);
+    }
+  }
+  std::erase_if(client.cookies, [&](const Cookie& one) {
+    return one.name == cookie.name && one.path == cookie.path;
+  });
+  if (!secure && !ended_by_age.value_or(ended)) client.cookies.push_back(std::move(cookie));
+}
+
+// Returns the target that a Location of this server means, "" for any other.
+std::string target_of(const TestServer& server, const std::string& target, std::string location) {
+  location.resize(std::min(location.find('#'), location.size()));
+  if (location.starts_with("//")) location.insert(0, "http:");
+  const std::string origin = server.make_url("");
+  if (location.starts_with(origin) &&
+      (location.size() == origin.size() || location[origin.size()] == '/' ||
+       location[origin.size()] == '?')) {
+    location.erase(0, origin.size());
+    return location.starts_with('/') ? location : "/" + location;
+  }
+  if (location.starts_with('/')) return location;
+  const std::size_t mark = location.find_first_of(":/?");
+  if (mark != std::string::npos && location[mark] == ':') return {};
+  if (location.empty() || location.front() == '?') return std::string(path_of(target)) + location;
+  std::string folder(folder_of(target));
+  for (;;) {
+    if (location.starts_with("./")) {
+      location.erase(0, 2);
+    } else if (location.starts_with("../")) {
+      location.erase(0, 3);
+      if (folder.size() > 1) folder.resize(folder.rfind('/', folder.size() - 2) + 1);
+    } else {
+      return folder + location;
+    }
   }
 }
 
@@ -184,16 +274,20 @@ TestResponse TestClient::send(const std::string& method, const std::string& path
       client.idle.push_back(*wire);
     else
       wire->writer.close();
-    detail::keep_cookies(client, response);
+    for (const std::string& field : response.headers.getall("Set-Cookie"))
+      detail::keep_cookie(client, target, field);
     response.redirects = redirects;
     const bool moves = response.status == 301 || response.status == 302 || response.status == 303 ||
                        response.status == 307 || response.status == 308;
-    const std::string location = response.headers.get("Location");
     constexpr int kMost = 10;
-    if (!moves || !options.allow_redirects || !location.starts_with('/') || redirects == kMost)
+    if (!moves || !options.allow_redirects || !response.headers.contains("Location") ||
+        redirects == kMost)
       return response;
-    target = location;
-    if (response.status < 307 && verb != "HEAD") {
+    std::string next = detail::target_of(client.server, target, response.headers.get("Location"));
+    if (next.empty()) return response;
+    target = std::move(next);
+    const bool changes = response.status == 303 ? verb != "HEAD" : verb == "POST";
+    if (response.status < 307 && changes) {
       verb = "GET";
       given.data = {};
       given.json = {};

@@ -433,3 +433,43 @@ TEST_CASE("what a handler sets in its context does not reach the next request") 
     CHECK(await(client.get("/")).text() == "0");
   });
 }
+
+TEST_CASE(
+    "the client of tests keeps cookies by path and time, and follows its server's redirects") {
+  web::Application app;
+  app.router().add_get("/set", [](web::Request&) {
+    web::Response response;
+    response.set_cookie("all", "1");
+    response.set_cookie("inner", "1", {.path = "/in"});
+    response.set_cookie("tls", "1", {.secure = true});
+    response.set_cookie("past", "1", {.expires = "Thu, 01 Jan 1970 00:00:00 GMT"});
+    response.set_cookie("here", "Max-Age=0");
+    return response;
+  });
+  const auto say = [](web::Request& request) {
+    return web::Response({.text = std::string(request.method()) + " " +
+                                  std::string(request.raw_path()) + " " +
+                                  std::string(request.headers().get("Cookie", "none"))});
+  };
+  app.router().add_route("*", "/in/{name}", say);
+  app.router().add_route("*", "/out", say);
+  app.router().add_route("*", "/go/{status:\\d+}", [](web::Request& request) {
+    return web::Response({.status = std::stoi(request.match_info()["status"]),
+                          .headers = {{"Location", request.query()["to"]}}});
+  });
+  with_app(app, [](TestClient& client) {
+    const auto text = [&](const std::string& path, const std::string& method = "GET") {
+      return await(client.request(method, path)).text();
+    };
+    text("/set");
+    CHECK(text("/in/x") == "GET /in/x all=1; inner=1; here=Max-Age=0");
+    CHECK(text("/out") == "GET /out all=1; here=Max-Age=0");
+    CHECK(await(client.get("/out", {.cookies = {{"all", "2"}}})).text() ==
+          "GET /out here=Max-Age=0; all=2");
+    CHECK(text("/go/302?to=../out%3Fa").starts_with("GET /out?a "));
+    CHECK(text("/go/302?to=" + client.server().make_url("/in/y")).starts_with("GET /in/y "));
+    CHECK(text("/go/302?to=/out", "PUT").starts_with("PUT /out "));
+    CHECK(text("/go/303?to=/out", "PUT").starts_with("GET /out "));
+    CHECK(await(client.get("/go/302?to=http://other.test/out")).status == 302);
+  });
+}
