@@ -5,6 +5,7 @@
 #include <fiber/core/signal_mask.hpp>
 #include <fiber/platform/thread.hpp>
 
+#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstdint>
@@ -68,6 +69,10 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
   }
 
   void submit(std::unique_ptr<detail::RemoteWork> work) {
+    if (forked())
+      throw RuntimeError(
+          "the workers of this executor are those of the parent process: make an executor of your "
+          "own after fork()");
     Jobs one;
     one.push_back({std::move(work)});
     const std::lock_guard lock(mutex_);
@@ -83,6 +88,7 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
   }
 
   void shutdown(ShutdownOptions options) {
+    if (forked()) return;
     Jobs cancelled;
     {
       const std::lock_guard lock(mutex_);
@@ -103,6 +109,7 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
   void finish_at_exit() noexcept override { finish(true); }
 
   bool wait_in_destructor() {
+    if (forked()) return false;
     const std::lock_guard lock(mutex_);
     return wait_in_destructor_;
   }
@@ -139,6 +146,12 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
   };
 
   bool is_own_thread() const noexcept { return current_ == this; }
+  // Returns true in a worker, and in another child process that is younger than the workers: it has
+  // no manager, and one of the parent's threads may have held the mutex.
+  bool forked() const noexcept {
+    const pid_t starter = starter_;
+    return starter != 0 && starter != ::getpid();
+  }
 
   void wake() {
     const std::uint64_t one = 1;
@@ -170,6 +183,7 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
     wake_ = Descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (wake_.get() < 0) raise_os_error(errno, "eventfd");
     Forking forking;
+    starter_ = ::getpid();
     // Signals are for the program's threads; workers get the submitting thread's mask.
     try {
       const core::SignalsBlocked blocked;
@@ -180,10 +194,15 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
         self->run_manager(signals, forking);
       });
     } catch (const std::system_error&) {
+      starter_ = 0;
       throw RuntimeError("can't start new thread");
+    } catch (...) {
+      starter_ = 0;
+      throw;
     }
     forking.wait();
     if (forking.error) {
+      starter_ = 0;
       manager_.join();
       std::rethrow_exception(forking.error);
     }
@@ -340,9 +359,10 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
 
   const int max_workers_;
   const std::function<void()> initializer_;
-  Descriptor wake_;              // an eventfd: something changed for the manager
-  std::vector<Worker> workers_;  // used by the manager alone
-  std::vector<pollfd> polled_;   // likewise
+  std::atomic<pid_t> starter_{0};  // the process that has the manager
+  Descriptor wake_;                // an eventfd: something changed for the manager
+  std::vector<Worker> workers_;    // used by the manager alone
+  std::vector<pollfd> polled_;     // likewise
   std::exception_ptr broken_error_;
   std::mutex join_mutex_;  // never taken with mutex_ held
   std::thread manager_;

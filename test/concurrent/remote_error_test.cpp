@@ -8,6 +8,7 @@
 #include <fiber/exceptions/files.hpp>
 
 #include <cerrno>
+#include <chrono>
 #include <concepts>
 #include <cstdlib>
 #include <exception>
@@ -20,6 +21,8 @@
 #include <typeinfo>
 
 #include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "support/platform.hpp"
 
@@ -183,3 +186,34 @@ TEST_CASE("a thread that is cancelled in the first submit() leaves the pool usab
   CHECK(pool.submit(half, 6).result() == 3);
 }
 #endif
+
+namespace {
+ProcessPoolExecutor* of_the_parent = nullptr;
+}
+
+TEST_CASE("a pool whose workers have been forked refuses calls in a child process") {
+  ProcessPoolExecutor pool({.max_workers = 1});
+  of_the_parent = &pool;
+  const auto use = [] {
+    of_the_parent->shutdown();  // nothing to wait for
+    of_the_parent->submit([] {}).result(std::chrono::seconds(5));
+  };
+  const auto refused = [](const std::exception_ptr& error) {
+    return fiber::repr(error).starts_with(
+        "RuntimeError('the workers of this executor are those of");
+  };
+  CHECK(refused(pool.submit(use).exception()));
+  const pid_t child = fork();
+  if (child == 0) {
+    try {
+      use();
+    } catch (...) {
+      std::_Exit(refused(std::current_exception()) ? 0 : 1);
+    }
+    std::_Exit(2);
+  }
+  int status = -1;
+  CHECK(waitpid(child, &status, 0) == child);
+  CHECK(status == 0);
+  CHECK(pool.submit([] { return 7; }).result() == 7);
+}
