@@ -97,6 +97,7 @@ void makedirs(const std::string& path, const MakedirsOptions& options) {
   if (!above.empty() && !look(above, true)) {
     // Another process may make the directory meanwhile.
     makedirs(above, {.mode = 0777, .exist_ok = true});
+    if (path.substr(slash + 1, end - slash) == ".") return;  // above/. has been made with it
   }
   try {
     detail::mkdir(path, options.mode);

@@ -67,6 +67,9 @@ TEST_CASE("files and directories are made, renamed and removed") {
     CHECK(await(os::path::isdir(folder / "d/e/f")));
     CHECK_THROWS_AS(await(os::makedirs(folder / "d/e/f")), fiber::FileExistsError);
     await(os::makedirs(folder / "d/e/f", {.exist_ok = true}));
+    await(os::makedirs(folder / "d/e/f/g/."));
+    CHECK_THROWS_AS(await(os::makedirs(folder / "d/e/f/g/.")), fiber::FileExistsError);
+    await(os::rmdir(folder / "d/e/f/g"));
     CHECK_THROWS_AS(await(os::makedirs(folder / "b", {.exist_ok = true})), fiber::FileExistsError);
     CHECK(thrown_by([&] { await(os::rmdir(folder / "d")); }) ==
           "OSError(\"[Errno 39] Directory not empty: '" + (folder / "d") + "'\")");
