@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <limits>
 #include <utility>
 
 #include <unistd.h>
@@ -257,12 +258,11 @@ std::int64_t FileObject::size() const {
 std::int64_t FileObject::seek(std::int64_t offset, int whence) {
   if (!seekable_) fail(-ESPIPE);
   flush();
-  if (whence == SEEK_CUR)
-    offset += position_;
-  else if (whence == SEEK_END)
-    offset += size();
-  else if (whence != SEEK_SET)
+  if (whence != SEEK_SET && whence != SEEK_CUR && whence != SEEK_END)
     throw ValueError("invalid whence (" + std::to_string(whence) + ", should be 0, 1 or 2)");
+  const std::int64_t from = whence == SEEK_CUR ? position_ : whence == SEEK_END ? size() : 0;
+  if (offset > std::numeric_limits<std::int64_t>::max() - from) fail(-EINVAL);
+  offset += from;
   if (offset < 0) fail(-EINVAL);
   const std::int64_t first = position_ - static_cast<std::int64_t>(begin_);
   if (offset >= first && offset <= position_ + static_cast<std::int64_t>(available()))

@@ -4,6 +4,8 @@
 #include <doctest/doctest.h>
 
 #include <array>
+#include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -130,6 +132,9 @@ TEST_CASE("seek and tell go by what the program has read and written") {
           "OSError(\"[Errno 22] Invalid argument: '" + folder.path() + "/old'\")");
     CHECK(thrown_by([&] { await(file.seek(0, 9)); }) ==
           "ValueError('invalid whence (9, should be 0, 1 or 2)')");
+    CHECK_THROWS_AS(await(file.seek(std::numeric_limits<std::int64_t>::max(), SEEK_CUR)),
+                    fiber::OSError);
+    CHECK(await(file.tell()) == 21);
     await(file.close());
     CHECK(folder.content("old") == std::string("0AB3456789end\0\0\0\0\0\0\0!", 21));
   });
