@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "support/events.hpp"
+#include "support/passing.hpp"
 #include "support/socket_pair.hpp"
 #include "support/trace.hpp"
 
@@ -254,19 +255,9 @@ TEST_CASE("a server with no backlog accepts one connection after the other") {
 TEST_CASE("what follows a descriptor that is passed along is read") {
   asyncio::run([] {
     Pair pair;
-    iovec part{const_cast<char*>("12345"), 5};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))]{};
-    msghdr message{};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    cmsghdr* head = CMSG_FIRSTHDR(&message);
-    head->cmsg_level = SOL_SOCKET;
-    head->cmsg_type = SCM_RIGHTS;
-    head->cmsg_len = CMSG_LEN(sizeof(int));
-    *reinterpret_cast<int*>(CMSG_DATA(head)) = STDIN_FILENO;
-    CHECK(::sendmsg(pair.other, &message, 0) == 5);
+    support::Passing part(const_cast<char*>("12345"), 5);
+    part.pass(STDIN_FILENO);
+    CHECK(::sendmsg(pair.other, &part.message, 0) == 5);
     send(pair.other, "67890");
     auto [reader, writer] = await(asyncio::open_connection_from(::dup(pair.one)));
     CHECK(await(reader.readexactly(10)) == "1234567890");

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "support/passing.hpp"
+
 using namespace monkey_test;
 
 TEST_CASE("recv and send wait; MSG_DONTWAIT does not") {
@@ -86,19 +88,10 @@ TEST_CASE("recvfrom and sendto carry addresses") {
 
 TEST_CASE("MSG_WAITALL ends behind the bytes with which descriptors came, as the kernel does") {
   const auto send = [](int to, int passed, const char* text) {
-    iovec part{const_cast<char*>(text), std::strlen(text)};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-    msghdr message{};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    cmsghdr* header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof passed);
-    std::memcpy(CMSG_DATA(header), &passed, sizeof passed);
-    CHECK(calls::sendmsg(to, &message, 0) == static_cast<ssize_t>(part.iov_len));
+    const std::size_t size = std::strlen(text);
+    support::Passing one(const_cast<char*>(text), size);
+    one.pass(passed);
+    CHECK(calls::sendmsg(to, &one.message, 0) == static_cast<ssize_t>(size));
   };
   run([&] {
     const Ends ends = socket_pair();
@@ -112,19 +105,11 @@ TEST_CASE("MSG_WAITALL ends behind the bytes with which descriptors came, as the
     });
     char room[10];
     CHECK(calls::recv(ends.a, room, sizeof room, MSG_WAITALL) == 4);
-    iovec one{room, sizeof room};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
-    msghdr message{};
-    message.msg_iov = &one;
-    message.msg_iovlen = 1;
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    REQUIRE(calls::recvmsg(ends.a, &message, MSG_WAITALL) == 4);
+    support::Passing one(room, sizeof room);
+    REQUIRE(calls::recvmsg(ends.a, &one.message, MSG_WAITALL) == 4);
     CHECK(std::string(room, 4) == "-two");
-    int passed = -1;
-    REQUIRE(CMSG_FIRSTHDR(&message) != nullptr);
-    std::memcpy(&passed, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof passed);
-    calls::close(passed);
+    REQUIRE(one.passed() >= 0);
+    calls::close(one.passed());
     CHECK(calls::recvfrom(ends.a, room, 4, MSG_WAITALL, nullptr, nullptr) == 4);
     await(sender);
     const int on = 1;  // told with every part: no reason to end
@@ -146,42 +131,22 @@ TEST_CASE("recvmsg and sendmsg carry descriptors once, however many parts are se
     const Ends passed = pipe();
     std::string much(1'000'000, 'm');
     const auto sender = start([&] {
-      iovec part{much.data(), much.size()};
-      alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-      msghdr message{};
-      message.msg_iov = &part;
-      message.msg_iovlen = 1;
-      message.msg_control = control;
-      message.msg_controllen = sizeof control;
-      cmsghdr* header = CMSG_FIRSTHDR(&message);
-      header->cmsg_level = SOL_SOCKET;
-      header->cmsg_type = SCM_RIGHTS;
-      header->cmsg_len = CMSG_LEN(sizeof(int));
-      const int fd = passed.b;
-      std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
-      CHECK(calls::sendmsg(ends.b, &message, 0) == static_cast<ssize_t>(much.size()));
+      support::Passing all(much.data(), much.size());
+      all.pass(passed.b);
+      CHECK(calls::sendmsg(ends.b, &all.message, 0) == static_cast<ssize_t>(much.size()));
     });
     std::size_t got = 0;
     int descriptors = 0;
     std::vector<char> buffer(70'000);
     while (got < much.size()) {
-      iovec room{buffer.data(), buffer.size()};
-      alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
-      msghdr message{};
-      message.msg_iov = &room;
-      message.msg_iovlen = 1;
-      message.msg_control = control;
-      message.msg_controllen = sizeof control;
-      const ssize_t count = calls::recvmsg(ends.a, &message, MSG_CMSG_CLOEXEC);
+      support::Passing part(buffer.data(), buffer.size());
+      const ssize_t count = calls::recvmsg(ends.a, &part.message, MSG_CMSG_CLOEXEC);
       REQUIRE(count > 0);
-      CHECK(message.msg_iov == &room);
+      CHECK(part.is_intact());
       got += static_cast<std::size_t>(count);
-      if (const cmsghdr* header = CMSG_FIRSTHDR(&message)) {
-        ++descriptors;
-        int fd = -1;
-        std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
-        calls::close(fd);
-      }
+      if (part.passed() < 0) continue;
+      ++descriptors;
+      calls::close(part.passed());
     }
     CHECK(descriptors == 1);
     await(sender);
