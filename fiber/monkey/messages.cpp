@@ -5,6 +5,7 @@
 #include <fiber/monkey/transfer.hpp>
 
 #include <climits>
+#include <cstddef>
 
 namespace fiber::monkey::detail {
 namespace {
@@ -238,7 +239,9 @@ int sendmmsg_(int fd, mmsghdr* messages, unsigned count, int flags) noexcept {
     return call.tried(real().sendmmsg(fd, messages, count, flags));
   unsigned sent = 0;
   for (bool complete = true; complete && sent < count; ++sent) {
-    const ssize_t size = sendmsg_(fd, &messages[sent].msg_hdr, flags);
+    // Nothing is read where there may be no message: the kernel looks first.
+    static_assert(offsetof(mmsghdr, msg_hdr) == 0);
+    const ssize_t size = sendmsg_(fd, reinterpret_cast<const msghdr*>(messages + sent), flags);
     if (size < 0) break;
     messages[sent].msg_len = static_cast<unsigned>(size);
     complete = static_cast<std::size_t>(size) >= size_of(messages[sent].msg_hdr);

@@ -205,6 +205,7 @@ TEST_CASE("calls that need a task or a loop say which functions of the interface
 }
 
 TEST_CASE("a task that cannot be made is a status, and nothing that is printed") {
+#if !defined(FIBER_ASAN)  // UndefinedBehaviorSanitizer needs a pipe for its first look at a class
   const support::ChildResult result = support::run_child({.body = [] {
     const rlimit none{3, 3};
     if (::setrlimit(RLIMIT_NOFILE, &none) != 0) ::_exit(1);
@@ -212,6 +213,7 @@ TEST_CASE("a task that cannot be made is a status, and nothing that is printed")
   }});
   CHECK(result.status == -FIBER_OS_ERROR);
   CHECK(result.errors == "");
+#endif
   in_task([](void*, void**) -> int {
     support::Log log;
     const auto loop = fiber::asyncio::get_running_loop();
