@@ -166,6 +166,12 @@ timespec rest_of(const timespec& limit, std::int64_t passed) noexcept {
   return rest.tv_sec < 0 ? timespec{} : rest;
 }
 
+// The header of a message, which may be no memory at all: the kernel looks first.
+msghdr* header_at(mmsghdr* message) noexcept {
+  static_assert(offsetof(mmsghdr, msg_hdr) == 0);
+  return reinterpret_cast<msghdr*>(message);
+}
+
 // Receives message by message: like the kernel, checks the time limit after each one, and leaves
 // the rest of it to the caller. So a limit does not end the wait for a message.
 int recvmmsg_(int fd, mmsghdr* messages, unsigned count, int flags, timespec* limit) noexcept {
@@ -178,7 +184,7 @@ int recvmmsg_(int fd, mmsghdr* messages, unsigned count, int flags, timespec* li
   unsigned got = 0;
   while (got < count) {
     const int one_flags = got > 0 && (flags & MSG_WAITFORONE) != 0 ? flags | MSG_DONTWAIT : flags;
-    const ssize_t size = recvmsg_(fd, &messages[got].msg_hdr, one_flags & ~MSG_WAITFORONE);
+    const ssize_t size = recvmsg_(fd, header_at(messages + got), one_flags & ~MSG_WAITFORONE);
     if (size < 0) break;
     messages[got].msg_len = static_cast<unsigned>(size);
     ++got;
@@ -239,9 +245,7 @@ int sendmmsg_(int fd, mmsghdr* messages, unsigned count, int flags) noexcept {
     return call.tried(real().sendmmsg(fd, messages, count, flags));
   unsigned sent = 0;
   for (bool complete = true; complete && sent < count; ++sent) {
-    // Nothing is read where there may be no message: the kernel looks first.
-    static_assert(offsetof(mmsghdr, msg_hdr) == 0);
-    const ssize_t size = sendmsg_(fd, reinterpret_cast<const msghdr*>(messages + sent), flags);
+    const ssize_t size = sendmsg_(fd, header_at(messages + sent), flags);
     if (size < 0) break;
     messages[sent].msg_len = static_cast<unsigned>(size);
     complete = static_cast<std::size_t>(size) >= size_of(messages[sent].msg_hdr);
