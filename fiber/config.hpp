@@ -33,6 +33,12 @@
 #define FIBER_FIRST_FRAME asm volatile(".cfi_undefined rip")
 #elif defined(__aarch64__)
 #define FIBER_FIRST_FRAME asm volatile(".cfi_undefined x30")
+#elif defined(__riscv)
+#define FIBER_FIRST_FRAME asm volatile(".cfi_undefined ra")
+#elif defined(__powerpc64__)
+#define FIBER_FIRST_FRAME asm volatile(".cfi_undefined 65")
+#elif defined(__s390x__)
+#define FIBER_FIRST_FRAME asm volatile(".cfi_undefined 14")
 #else
 #define FIBER_FIRST_FRAME static_cast<void>(0)
 #endif

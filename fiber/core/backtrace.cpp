@@ -1,5 +1,6 @@
 #include <fiber/core/backtrace.hpp>
 
+#include <fiber/core/call_below.hpp>
 #include <fiber/core/jump.hpp>
 #include <fiber/core/thread_state.hpp>
 
@@ -7,91 +8,6 @@
 #include <cstdint>
 
 #include <unwind.h>
-
-#if defined(__x86_64__) && !defined(__ILP32__)
-#define FIBER_READS_SUSPENDED 1
-// fiber_call_below(end of the saved registers, function, argument): calls function(argument). To an
-// unwinder, fiber_call_below is a function that the suspended context called, and its saved
-// registers are those that the jump has saved.
-asm(R"(
-    .pushsection .text
-    .globl fiber_call_below
-    .hidden fiber_call_below
-    .type fiber_call_below, @function
-fiber_call_below:
-    .cfi_startproc
-    pushq %rbx
-    .cfi_def_cfa_offset 16
-    .cfi_offset %rbx, -16
-    movq %rdi, %rbx
-    movq %rdx, %rdi
-    .cfi_remember_state
-    .cfi_def_cfa %rbx, 0
-    .cfi_offset %rbp, -0x10
-    .cfi_offset %rbx, -0x18
-    .cfi_offset %r15, -0x20
-    .cfi_offset %r14, -0x28
-    .cfi_offset %r13, -0x30
-    .cfi_offset %r12, -0x38
-    callq *%rsi
-    .cfi_restore_state
-    popq %rbx
-    .cfi_def_cfa_offset 8
-    .cfi_restore %rbx
-    retq
-    .cfi_endproc
-    .size fiber_call_below, . - fiber_call_below
-    .popsection
-)");
-#elif defined(__aarch64__)
-#define FIBER_READS_SUSPENDED 1
-asm(R"(
-    .pushsection .text
-    .globl fiber_call_below
-    .hidden fiber_call_below
-    .type fiber_call_below, %function
-fiber_call_below:
-    .cfi_startproc
-    stp x29, x30, [sp, #-32]!
-    .cfi_def_cfa_offset 32
-    .cfi_offset x29, -32
-    .cfi_offset x30, -24
-    str x19, [sp, #16]
-    .cfi_offset x19, -16
-    mov x19, x0
-    mov x0, x2
-    .cfi_remember_state
-    .cfi_def_cfa x19, 0
-    .cfi_offset x30, -0x18
-    .cfi_offset x29, -0x20
-    .cfi_offset x28, -0x28
-    .cfi_offset x27, -0x30
-    .cfi_offset x26, -0x38
-    .cfi_offset x25, -0x40
-    .cfi_offset x24, -0x48
-    .cfi_offset x23, -0x50
-    .cfi_offset x22, -0x58
-    .cfi_offset x21, -0x60
-    .cfi_offset x20, -0x68
-    .cfi_offset x19, -0x70
-    blr x1
-    .cfi_restore_state
-    ldr x19, [sp, #16]
-    ldp x29, x30, [sp], #32
-    .cfi_restore x19
-    .cfi_restore x29
-    .cfi_restore x30
-    .cfi_def_cfa_offset 0
-    ret
-    .cfi_endproc
-    .size fiber_call_below, . - fiber_call_below
-    .popsection
-)");
-#endif
-
-#if defined(FIBER_READS_SUSPENDED)
-extern "C" void fiber_call_below(const void* registers, void (*function)(void*), void* argument);
-#endif
 
 namespace fiber::core {
 namespace {
@@ -149,19 +65,26 @@ std::vector<void*> record(Walk walk, void* above, std::uintptr_t lowest) {
 
 #if defined(FIBER_READS_SUSPENDED)
 void never_entered(BoostTransfer) {}
+
+// The frame that Boost.Context makes for the caller of a fiber's first function, in bytes.
+#if defined(__powerpc64__)
+constexpr std::size_t kFirstFrame = 64;
+#else
+constexpr std::size_t kFirstFrame = 0;
+#endif
 #endif
 
 }  // namespace
 
 std::size_t saved_registers_size() noexcept {
 #if defined(FIBER_READS_SUSPENDED)
-  // A context that was just made consists of the registers to start with.
+  // A context that was just made consists of the registers to start with and the first frame.
   alignas(16) std::byte memory[512];
   static const auto size =
       static_cast<std::size_t>(memory + sizeof(memory) -
                                static_cast<std::byte*>(fiber_boost_make(
                                    memory + sizeof(memory), sizeof(memory), never_entered)));
-  return size;
+  return size - kFirstFrame;
 #else
   return 0;
 #endif

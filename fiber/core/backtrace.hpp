@@ -19,7 +19,7 @@ namespace fiber::core {
 FIBER_API std::size_t saved_registers_size() noexcept;
 
 // Returns the addresses of a suspended context, innermost first. `from` must stay suspended
-// meanwhile. Empty on processors other than x86-64 and arm64.
+// meanwhile. Empty on processors that call_below.hpp does not name.
 FIBER_API std::vector<void*> backtrace_of(const Context& from);
 
 // Returns the addresses of the calling code, innermost first, without the frames below
