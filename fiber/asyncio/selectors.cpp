@@ -367,6 +367,14 @@ void Selector::detach_all() noexcept {
 
 // --- waiting ------------------------------------------------------------------------------------
 
+// Throws if waiting would fail the next time, too: a loop that went on would spin for ever.
+void Selector::wait_failed(int error) {
+  if (error == EBADF || error == EINVAL)
+    revive();
+  else if (error != EINTR && error != ENOMEM)
+    raise_os_error(error, "cannot wait for the descriptors of an event loop");
+}
+
 void Selector::select(LoopObject& loop, std::int64_t timeout) {
   constexpr int kMostUnasked = 64;
   if (!unasked_.empty() && ++selects_unasked_ > kMostUnasked) ask();
@@ -395,8 +403,8 @@ void Selector::select(LoopObject& loop, std::int64_t timeout) {
   const int count =
       poller_->wait(events_, static_cast<int>(std::min<std::int64_t>(wait, kLongest)), *this);
   bool stale = false;
-  if (count < 0 && (errno == EBADF || errno == EINVAL)) [[unlikely]]
-    revive();  // ready descriptors are seen in the next iteration
+  if (count < 0) [[unlikely]]
+    wait_failed(errno);  // ready descriptors are seen in the next iteration
   for (int i = 0; i < count; ++i) {
     const platform::Event& event = events_[static_cast<std::size_t>(i)];
     const int fd = static_cast<int>(event.key & 0xffffffffU);

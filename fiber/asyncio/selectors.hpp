@@ -224,6 +224,7 @@ class FIBER_API Selector final : private platform::Wishes {
   void drop_again(Watch& watch) noexcept;
   void renew() noexcept;
   void revive();
+  void wait_failed(int error);
   void close_own() noexcept;
 
   bool open_ = true;

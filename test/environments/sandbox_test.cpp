@@ -1,0 +1,135 @@
+// Sandboxes that refuse single system calls.
+#include <fiber/asyncio.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <iterator>
+#include <string>
+
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "support/child_process.hpp"
+#include "support/emulator.hpp"
+#include "support/events.hpp"
+
+namespace asyncio = fiber::asyncio;
+using namespace std::chrono_literals;
+using asyncio::await;
+using asyncio::subprocess::PIPE;
+
+namespace {
+
+// From here on the kernel refuses a system call to this process and to its children.
+void refuse(long call, int error) {
+  constexpr auto load = static_cast<std::uint16_t>(BPF_LD | BPF_W | BPF_ABS);
+  constexpr auto jump = static_cast<std::uint16_t>(BPF_JMP | BPF_JEQ | BPF_K);
+  constexpr auto give = static_cast<std::uint16_t>(BPF_RET | BPF_K);
+  sock_filter steps[] = {
+      BPF_STMT(load, offsetof(seccomp_data, nr)),
+      BPF_JUMP(jump, static_cast<std::uint32_t>(call), 0, 1),
+      BPF_STMT(give, SECCOMP_RET_ERRNO | static_cast<std::uint32_t>(error)),
+      BPF_STMT(give, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog program{std::size(steps), steps};
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+      ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+    fiber::raise_os_error(errno, "prctl");
+}
+
+bool lacks_filters() {
+  return support::on_emulator() && support::left_out("qemu-user does not filter system calls");
+}
+
+// Returns the outcome of `body`, "OK" or its exception, in a process to which `call` is refused.
+std::string without(long call, int error, const std::function<void()>& body) {
+  return support::run_forked([&] {
+           refuse(call, error);
+           std::string outcome = "OK";
+           try {
+             body();
+           } catch (const std::exception& thrown) {
+             outcome = thrown.what();
+           }
+           (void)!::write(STDERR_FILENO, outcome.data(), outcome.size());
+         })
+      .errors;
+}
+
+void must(bool holds, const char* what) {
+  if (!holds) throw fiber::RuntimeError(what);
+}
+
+void run_children() {
+  asyncio::run([] {
+    auto cat = await(asyncio::create_subprocess_exec({"cat"}, {.stdin_ = PIPE, .stdout_ = PIPE}));
+    const auto [out, err] = await(cat.communicate("through a child"));
+    must(out == "through a child" && cat.returncode() == 0, "a child that ends");
+    auto sleeper = await(asyncio::create_subprocess_exec({"sleep", "100"}));
+    sleeper.terminate();
+    must(await(sleeper.wait()) == -SIGTERM, "a child that a signal ends");
+    auto failing = await(asyncio::create_subprocess_shell("exit 3"));
+    must(await(failing.wait()) == 3, "the status of a child");
+  });
+  must(::waitpid(-1, nullptr, WNOHANG) == -1 && errno == ECHILD, "no child is left");
+}
+
+void wait_for_descriptors() {
+  asyncio::run([] {
+    const auto echo = [](asyncio::StreamReader reader, asyncio::StreamWriter writer) {
+      writer.write(await(reader.readline()));
+      writer.close();
+    };
+    auto server = await(asyncio::start_server(echo, "127.0.0.1", 0));
+    auto [reader, writer] =
+        await(asyncio::open_connection("127.0.0.1", server.sockets()[0].getsockname().port()));
+    writer.write("a line\n");
+    must(await(asyncio::wait_for([&, reader = reader] { return await(reader.readline()); }, 10s)) ==
+             "a line\n",
+         "an echo");
+    writer.close();
+    server.close();
+  });
+}
+
+}  // namespace
+
+TEST_CASE("children are waited for where no descriptor of a process can be had") {
+  if (lacks_filters()) return;
+  for (const int error : {EPERM, ENOSYS, EACCES, EINVAL}) {
+    CAPTURE(error);
+    CHECK(without(SYS_pidfd_open, error, run_children) == "OK");
+    CHECK(without(SYS_pidfd_send_signal, error, run_children) == "OK");
+  }
+}
+
+#ifdef SYS_epoll_wait
+TEST_CASE("events are waited for by either of the kernel's calls") {
+  if (lacks_filters()) return;
+  for (const int error : {EPERM, ENOSYS, EACCES}) {
+    CAPTURE(error);
+    CHECK(without(SYS_epoll_wait, error, wait_for_descriptors) == "OK");
+    CHECK(without(SYS_epoll_pwait, error, wait_for_descriptors) == "OK");
+  }
+}
+
+TEST_CASE("a loop that may not wait for events ends by the system's error") {
+  if (lacks_filters()) return;
+  const auto sleeps = [] {
+    refuse(SYS_epoll_pwait, EPERM);
+    asyncio::run([] { await(asyncio::sleep(1ms)); });
+  };
+  CHECK(without(SYS_epoll_wait, EPERM, sleeps) ==
+        "[Errno 1] Operation not permitted: cannot wait for the descriptors of an event loop");
+}
+#endif
