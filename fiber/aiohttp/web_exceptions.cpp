@@ -31,8 +31,6 @@ Response HTTPException::response() const {
   ResponseOptions options{.status = status(), .reason = reason(), .headers = headers()};
   if (has_body(status())) options.text = text();
   if (!options.headers.contains("Content-Type")) options.content_type = details_->content_type;
-  if (options.headers.contains("Content-Type") && options.text)
-    options.body = std::exchange(options.text, std::nullopt);
   return Response(std::move(options));
 }
 

@@ -198,6 +198,9 @@ TEST_CASE("exceptions are responses") {
     throw web::HTTPConflict({.headers = {{"X", "y"}}, .text = "no", .content_type = "text/x"});
   });
   app.router().add_get("/none", [](web::Request&) -> web::Response { throw web::HTTPNoContent(); });
+  app.router().add_get("/typed", [](web::Request&) -> web::Response {
+    throw web::HTTPBadRequest({.headers = {{"Content-Type", "text/html"}}, .text = "\u00e4"});
+  });
   with_app(app, [](TestClient& client) {
     CHECK(await(client.get("/found")).text() == "there");
     const auto moved = await(client.get("/found", {.allow_redirects = false}));
@@ -209,6 +212,7 @@ TEST_CASE("exceptions are responses") {
     CHECK(conflict.headers["X"] == "y");
     CHECK(conflict.headers["Content-Type"] == "text/x; charset=utf-8");
     CHECK(await(client.get("/none")).status == 204);
+    CHECK(await(client.get("/typed")).headers["Content-Type"] == "text/html; charset=utf-8");
   });
   CHECK_THROWS_AS(web::HTTPFound(""), fiber::ValueError);
   CHECK(web::HTTPFound("/a b\r\n").headers()["Location"] == "/a%20b%0D%0A");
