@@ -374,11 +374,12 @@ bool Connection::respond(Request& request, const StreamResponse& response,
 
 void Connection::expect(const Request& request) {
   if (!head_.expects) return;
-  if (request.version().minor == 0) {  // RFC 9110, 10.1.1: ignored, the body comes
+  const std::string_view expected = head_.field("Expect");
+  // The body comes: RFC 9110, 10.1.1, has HTTP/1.0 ignore the field, and it may be an empty list.
+  if (request.version().minor == 0 || expected.empty()) {
     head_.expects = false;
     return;
   }
-  const std::string_view expected = head_.field("Expect");
   if (!http::equal_ignoring_case(expected, "100-continue"))
     throw HTTPExpectationFailed({.text = "Unknown Expect: " + std::string(expected)});
   head_.expects = false;  // the body comes, whether the handler reads it or not

@@ -358,6 +358,8 @@ TEST_CASE("a client that expects 100 is told to go on, or not") {
     CHECK(answer.ends_with("\r\n\r\nab"));
     CHECK(await(client.raw("POST / HTTP/1.1\r\n" + fields + "Expect: magic\r\n\r\nab"))
               .starts_with("HTTP/1.1 417 "));
+    CHECK(await(client.raw("POST / HTTP/1.1\r\n" + fields + "Expect:\r\n\r\nab"))
+              .starts_with("HTTP/1.1 200 "));
     CHECK(await(client.raw("POST /none HTTP/1.1\r\n" + fields + "Expect: 100-continue\r\n\r\n"))
               .starts_with("HTTP/1.1 404 "));
   });
