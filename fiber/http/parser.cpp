@@ -46,8 +46,11 @@ const char* fault_of_lines(std::string_view head) noexcept {
 
 // Whether the target has one of the four forms (RFC 9112, 3.2).
 bool is_target(std::string_view method, std::string_view target) noexcept {
-  return target.starts_with('/') || target == "*" || method == "CONNECT" ||
-         target.find("://") < target.find_first_of("/?#");
+  if (target.starts_with('/') || target == "*" || method == "CONNECT") return true;
+  const std::size_t host = target.find("://");
+  if (host >= target.find_first_of("/?#")) return false;
+  // RFC 9110, 4.2.1: a host that is empty is no host.
+  return target.find_first_of("/?#", host + 3) != host + 3 && target.size() > host + 3;
 }
 
 }  // namespace

@@ -103,7 +103,8 @@ TEST_CASE("a target has one of the four forms") {
   };
   for (const char* good : {"/", "//a", "/a?b#c", "http://x", "http://x/a", "http://x?a", "*"})
     CHECK(of("GET", good) == 200);
-  for (const char* bad : {"a", "a/b", "../a", "?a", "#a", "x:80", "http:/a", "http:", "a/http://x"})
+  for (const char* bad : {"a", "a/b", "../a", "?a", "#a", "x:80", "http:/a", "http:", "a/http://x",
+                          "http://", "http:///a", "http://?a"})
     CHECK(of("GET", bad) == 400);
   CHECK(of("CONNECT", "x:80") == 200);
 }
