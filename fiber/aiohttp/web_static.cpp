@@ -20,30 +20,125 @@
 
 namespace fiber::aiohttp::web {
 
+namespace {
+
+// Those of Python's mimetypes that files on servers have, and fonts.
+struct Type {
+  std::string_view extension;
+  std::string_view type;
+};
+constexpr Type kTypes[] = {
+    {"3g2", "audio/3gpp2"},
+    {"3gp", "audio/3gpp"},
+    {"aac", "audio/aac"},
+    {"adts", "audio/aac"},
+    {"aif", "audio/x-aiff"},
+    {"aiff", "audio/x-aiff"},
+    {"au", "audio/basic"},
+    {"avi", "video/x-msvideo"},
+    {"avif", "image/avif"},
+    {"bat", "text/plain"},
+    {"bin", "application/octet-stream"},
+    {"bmp", "image/bmp"},
+    {"c", "text/plain"},
+    {"csh", "application/x-csh"},
+    {"css", "text/css"},
+    {"csv", "text/csv"},
+    {"dll", "application/octet-stream"},
+    {"doc", "application/msword"},
+    {"dvi", "application/x-dvi"},
+    {"eml", "message/rfc822"},
+    {"eps", "application/postscript"},
+    {"exe", "application/octet-stream"},
+    {"gif", "image/gif"},
+    {"h", "text/plain"},
+    {"heic", "image/heic"},
+    {"heif", "image/heif"},
+    {"htm", "text/html"},
+    {"html", "text/html"},
+    {"ico", "image/vnd.microsoft.icon"},
+    {"jpe", "image/jpeg"},
+    {"jpeg", "image/jpeg"},
+    {"jpg", "image/jpeg"},
+    {"js", "text/javascript"},
+    {"json", "application/json"},
+    {"ksh", "text/plain"},
+    {"latex", "application/x-latex"},
+    {"m3u", "application/vnd.apple.mpegurl"},
+    {"m3u8", "application/vnd.apple.mpegurl"},
+    {"markdown", "text/markdown"},
+    {"md", "text/markdown"},
+    {"mht", "message/rfc822"},
+    {"mhtml", "message/rfc822"},
+    {"mjs", "text/javascript"},
+    {"mov", "video/quicktime"},
+    {"mp2", "audio/mpeg"},
+    {"mp3", "audio/mpeg"},
+    {"mp4", "video/mp4"},
+    {"mpa", "video/mpeg"},
+    {"mpe", "video/mpeg"},
+    {"mpeg", "video/mpeg"},
+    {"mpg", "video/mpeg"},
+    {"n3", "text/n3"},
+    {"nq", "application/n-quads"},
+    {"nt", "application/n-triples"},
+    {"o", "application/octet-stream"},
+    {"obj", "application/octet-stream"},
+    {"ogg", "audio/ogg"},
+    {"opus", "audio/opus"},
+    {"otf", "font/otf"},
+    {"p12", "application/x-pkcs12"},
+    {"pbm", "image/x-portable-bitmap"},
+    {"pdf", "application/pdf"},
+    {"pfx", "application/x-pkcs12"},
+    {"pgm", "image/x-portable-graymap"},
+    {"pl", "text/plain"},
+    {"png", "image/png"},
+    {"pnm", "image/x-portable-anymap"},
+    {"ppm", "image/x-portable-pixmap"},
+    {"pps", "application/vnd.ms-powerpoint"},
+    {"ppt", "application/vnd.ms-powerpoint"},
+    {"ps", "application/postscript"},
+    {"py", "text/x-python"},
+    {"pyc", "application/x-python-code"},
+    {"qt", "video/quicktime"},
+    {"rdf", "application/xml"},
+    {"rtf", "text/rtf"},
+    {"sgml", "text/x-sgml"},
+    {"sh", "application/x-sh"},
+    {"snd", "audio/basic"},
+    {"so", "application/octet-stream"},
+    {"srt", "text/plain"},
+    {"svg", "image/svg+xml"},
+    {"swf", "application/x-shockwave-flash"},
+    {"tar", "application/x-tar"},
+    {"tcl", "application/x-tcl"},
+    {"tex", "application/x-tex"},
+    {"tif", "image/tiff"},
+    {"tiff", "image/tiff"},
+    {"trig", "application/trig"},
+    {"tsv", "text/tab-separated-values"},
+    {"ttf", "font/ttf"},
+    {"txt", "text/plain"},
+    {"vcf", "text/x-vcard"},
+    {"vtt", "text/vtt"},
+    {"wasm", "application/wasm"},
+    {"wav", "audio/x-wav"},
+    {"webm", "video/webm"},
+    {"webmanifest", "application/manifest+json"},
+    {"webp", "image/webp"},
+    {"woff", "font/woff"},
+    {"woff2", "font/woff2"},
+    {"wsdl", "application/xml"},
+    {"xls", "application/vnd.ms-excel"},
+    {"xml", "text/xml"},
+    {"xsl", "application/xml"},
+    {"zip", "application/zip"},
+};
+
+}  // namespace
+
 std::string_view guess_type(std::string_view path) noexcept {
-  struct Type {
-    std::string_view extension;
-    std::string_view type;
-  };
-  static constexpr Type kTypes[] = {
-      {"avif", "image/avif"},       {"bmp", "image/bmp"},
-      {"css", "text/css"},          {"csv", "text/csv"},
-      {"gif", "image/gif"},         {"htm", "text/html"},
-      {"html", "text/html"},        {"ico", "image/vnd.microsoft.icon"},
-      {"jpeg", "image/jpeg"},       {"jpg", "image/jpeg"},
-      {"js", "text/javascript"},    {"json", "application/json"},
-      {"md", "text/markdown"},      {"mjs", "text/javascript"},
-      {"mp3", "audio/mpeg"},        {"mp4", "video/mp4"},
-      {"ogg", "audio/ogg"},         {"otf", "font/otf"},
-      {"pdf", "application/pdf"},   {"png", "image/png"},
-      {"svg", "image/svg+xml"},     {"tar", "application/x-tar"},
-      {"tif", "image/tiff"},        {"tiff", "image/tiff"},
-      {"ttf", "font/ttf"},          {"txt", "text/plain"},
-      {"wasm", "application/wasm"}, {"wav", "audio/x-wav"},
-      {"webm", "video/webm"},       {"webp", "image/webp"},
-      {"woff", "font/woff"},        {"woff2", "font/woff2"},
-      {"xml", "text/xml"},          {"zip", "application/zip"},
-  };
   const std::size_t dot = path.rfind('.');
   if (dot == std::string_view::npos || path.find('/', dot) != std::string_view::npos) return {};
   const std::string_view extension = path.substr(dot + 1);
@@ -115,10 +210,9 @@ Handler static_handler(std::string directory, StaticOptions options) {
     struct stat status {};
     if (::fstat(fd.get(), &status) != 0) raise_os_error(errno, path);
     // The opened file is checked, not the name, which may have changed meanwhile.
-    if (!options.follow_symlinks) {
-      const std::string real = platform::path_of(fd.get(), path);
-      if (real != root && !real.starts_with(root + "/")) throw HTTPNotFound();
-    }
+    const std::string real = platform::path_of(fd.get(), path);
+    if (!options.follow_symlinks && real != root && !real.starts_with(root + "/"))
+      throw HTTPNotFound();
     if (S_ISDIR(status.st_mode)) {
       if (!options.show_index) throw HTTPForbidden();
       std::string url(request.path());
@@ -126,7 +220,8 @@ Handler static_handler(std::string directory, StaticOptions options) {
       return index_of(url, name, std::move(fd));
     }
     if (!S_ISREG(status.st_mode)) throw HTTPNotFound();
-    FileResponse response(path, {.chunk_size = options.chunk_size});
+    // What a link leads to says the type: its name, and a ".gz" beside it.
+    FileResponse response(real.empty() ? path : real, {.chunk_size = options.chunk_size});
     static_cast<FileResponseObject&>(response.object()).opened = fd.release();
     return response;
   };

@@ -258,6 +258,28 @@ TEST_CASE("an index lists links in a circle, links to nothing and names that are
   });
 }
 
+TEST_CASE("the type of a file that a link leads to is that of its own name") {
+  const Folder folder;
+  folder.make("page-1.html", "plain");
+  folder.make("page-1.html.gz", "packed");
+  std::filesystem::create_symlink("page-1.html", folder / "current");
+  web::Application app;
+  app.router().add_static("/s", folder.path());
+  app.router().add_static("/l", folder.path(), {.follow_symlinks = true});
+  with_app(app, [](TestClient& client) {
+    for (const char* path : {"/s/current", "/l/current"}) {
+      const auto plain = await(client.get(path));
+      CHECK(plain.headers["Content-Type"] == "text/html");
+      CHECK(plain.text() == "plain");
+      const auto packed = await(client.get(path, {.headers = {{"Accept-Encoding", "gzip"}}}));
+      CHECK(packed.text() == "packed");
+    }
+  });
+  CHECK(web::guess_type("a/film.mov") == "video/quicktime");
+  CHECK(web::guess_type("app.webmanifest") == "application/manifest+json");
+  CHECK(web::guess_type("a.mov/film").empty());
+}
+
 TEST_CASE("clients that go away while a file is sent raise no signal") {
   const Folder folder;
   folder.make("file", std::string(20'000'000, 'x'));
