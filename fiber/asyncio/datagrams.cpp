@@ -4,6 +4,7 @@
 #include <fiber/asyncio/failure.hpp>
 #include <fiber/asyncio/log.hpp>
 #include <fiber/asyncio/protocol_side.hpp>
+#include <fiber/asyncio/reserved_call.hpp>
 #include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/waiter.hpp>
 #include <fiber/asyncio/without_sigpipe.hpp>
@@ -93,11 +94,12 @@ class DatagramObject final : public HandledObject<DatagramObject>,
   void force_close(const std::exception_ptr& error);
   void look_for_descriptor() noexcept;
   void let_descriptor_go() noexcept;
-  void lose(const std::exception_ptr& error);
+  void lose();
   void end() noexcept;
   void loop_closed() noexcept override {
     const Self held(this);
     closing_ = lost_ = ended_ = true;
+    loss_.drop();
     end();
   }
 
@@ -116,6 +118,8 @@ class DatagramObject final : public HandledObject<DatagramObject>,
   bool ended_ = false;  ///< connection_lost() was called
   int refused_ = 1;     ///< counts the datagrams since the loss, and the loss, as CPython does
   Waiter* begin_waiter_ = nullptr;
+  std::exception_ptr error_;  ///< of which connection_lost() tells
+  ReservedCall<DatagramObject> loss_{*this, &DatagramObject::lose};
 };
 
 void DatagramObject::use(std::shared_ptr<BaseProtocol> protocol) {
@@ -258,7 +262,7 @@ void DatagramObject::write_ready() {
   maybe_resume();  // the protocol may send more, or close
   if (!out_.empty() || ended_) return;
   unwatch(Selector::For::writing);
-  if (closing_) lose(nullptr);
+  if (closing_) lose();
 }
 
 void DatagramObject::maybe_pause() {
@@ -280,7 +284,7 @@ void DatagramObject::close() {
   if (!out_.empty()) return;        // the last write ends the transport
   unwatch(Selector::For::writing);  // still there after an error of the last datagram
   lost_ = true;
-  EventLoop(&loop_).call_soon([self = Self(this)] { self->lose(nullptr); });
+  loss_.post();
 }
 
 void DatagramObject::force_close(const std::exception_ptr& error) {
@@ -290,10 +294,11 @@ void DatagramObject::force_close(const std::exception_ptr& error) {
   out_.clear();
   buffered_ = 0;
   if (!std::exchange(closing_, true)) unwatch(Selector::For::reading);
-  EventLoop(&loop_).call_soon([self = Self(this), error] { self->lose(error); });
+  error_ = error;
+  loss_.post();
 }
 
-void DatagramObject::lose(const std::exception_ptr& error) {
+void DatagramObject::lose() {
   if (std::exchange(ended_, true)) return;
   const Self held(this);
   lost_ = true;
@@ -302,7 +307,7 @@ void DatagramObject::lose(const std::exception_ptr& error) {
     ~End() { self.end(); }
   } end{*this};
   const Protocol protocol = protocol_;
-  if (protocol != nullptr) protocol->connection_lost(error);
+  if (protocol != nullptr) protocol->connection_lost(std::exchange(error_, nullptr));
 }
 
 void DatagramObject::end() noexcept {

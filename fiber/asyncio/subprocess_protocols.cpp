@@ -1,6 +1,7 @@
 #include <fiber/asyncio/subprocess_protocols.hpp>
 
 #include <fiber/asyncio/process_object.hpp>
+#include <fiber/asyncio/reserved_call.hpp>
 
 #include <algorithm>
 #include <csignal>
@@ -18,6 +19,7 @@ class SubprocessObject final : public HandledObject<SubprocessObject>,
   SubprocessObject(LoopObject& loop, std::shared_ptr<BaseProtocol> protocol)
       : HandledObject(loop), LoopDependent(loop) {
     use(std::move(protocol));
+    pending_->reserve(kEnds);
   }
   void start(SpawnedProcess spawned);
   // Connects the pipes; in a task.
@@ -63,8 +65,11 @@ class SubprocessObject final : public HandledObject<SubprocessObject>,
   void use(std::shared_ptr<BaseProtocol> protocol);
   // Calls a function of the protocol in the next iteration, or once it knows of its connection.
   void tell(std::function<void(SubprocessProtocol&)> what);
-  void exited(int returncode);
-  void try_finish();
+  // Does so by a call that was made beforehand: the ends are told whatever fails.
+  void tell(ReservedCall<SubprocessObject>& end) noexcept;
+  void exited();
+  void tell_exited();
+  void try_finish() noexcept;
   void lose();
   void loop_closed() noexcept override;
 
@@ -73,7 +78,15 @@ class SubprocessObject final : public HandledObject<SubprocessObject>,
   pid_t pid_ = -1;
   std::optional<int> returncode_;
   End pipes_[3];
-  std::optional<std::vector<std::function<void()>>> pending_{std::in_place};
+  struct Pending {
+    std::function<void()> call;
+    ReservedCall<SubprocessObject>* end = nullptr;  // in place of a call
+  };
+  std::optional<std::vector<Pending>> pending_{std::in_place};  // until connection_made()
+  static constexpr std::size_t kEnds = 2;  // in pending_ there is always room for these
+  ReservedCall<SubprocessObject> exited_{*this, &SubprocessObject::exited};
+  ReservedCall<SubprocessObject> tell_exited_{*this, &SubprocessObject::tell_exited};
+  ReservedCall<SubprocessObject> lose_{*this, &SubprocessObject::lose};
   bool closed_ = false;
   bool finished_ = false;
 };
@@ -117,11 +130,7 @@ void SubprocessObject::start(SpawnedProcess spawned) {
     pipes_[fd].fd = std::move(spawned.streams[fd]);
     pipes_[fd].wanted = pipes_[fd].fd.get() >= 0;
   }
-  process_->on_exit = [self = Self(this)] {
-    EventLoop(&self->loop_).call_soon([self, returncode = *self->process_->returncode] {
-      self->exited(returncode);
-    });
-  };
+  process_->on_exit = [self = Self(this)] { self->exited_.post(); };
 }
 
 void SubprocessObject::connect_pipes() {
@@ -138,17 +147,32 @@ void SubprocessObject::connect_pipes() {
       protocol->connection_made(SubprocessTransport(*self));
   });
   const auto pending = std::exchange(pending_, std::nullopt);
-  for (const std::function<void()>& call : *pending) loop.call_soon(call);
+  for (const Pending& each : *pending) {
+    if (each.end != nullptr)
+      each.end->post();
+    else
+      loop.call_soon(each.call);
+  }
 }
 
 void SubprocessObject::tell(std::function<void(SubprocessProtocol&)> what) {
   std::function<void()> call = [self = Self(this), what = std::move(what)] {
     if (const auto protocol = self->protocol_) what(*protocol);
   };
-  if (pending_)
-    pending_->push_back(std::move(call));
-  else
+  if (!pending_) {
     EventLoop(&loop_).call_soon(std::move(call));
+    return;
+  }
+  if (pending_->capacity() < pending_->size() + 1 + kEnds)
+    pending_->reserve(2 * pending_->size() + 1 + kEnds);
+  pending_->push_back({std::move(call)});
+}
+
+void SubprocessObject::tell(ReservedCall<SubprocessObject>& end) noexcept {
+  if (pending_)
+    pending_->push_back({.call = nullptr, .end = &end});
+  else
+    end.post();
 }
 
 void SubprocessObject::pipe_data_received(int fd, std::string_view data) {
@@ -159,27 +183,31 @@ void SubprocessObject::pipe_data_received(int fd, std::string_view data) {
 
 void SubprocessObject::pipe_connection_lost(int fd, const std::exception_ptr& error) {
   pipes_[fd].disconnected = true;
+  const struct Finish {
+    SubprocessObject& self;
+    ~Finish() { self.try_finish(); }
+  } finish{*this};
   tell([fd, error](SubprocessProtocol& protocol) { protocol.pipe_connection_lost(fd, error); });
+}
+
+void SubprocessObject::exited() {
+  if (!process_) return;
+  returncode_ = process_->returncode;
+  tell(tell_exited_);
   try_finish();
 }
 
-void SubprocessObject::exited(int returncode) {
-  returncode_ = returncode;
-  tell([](SubprocessProtocol& protocol) { protocol.process_exited(); });
-  try_finish();
+void SubprocessObject::tell_exited() {
+  if (const auto protocol = protocol_) protocol->process_exited();
 }
 
-void SubprocessObject::try_finish() {
+void SubprocessObject::try_finish() noexcept {
   if (!returncode_ || finished_) return;
   if (std::any_of(std::begin(pipes_), std::end(pipes_),
                   [](const End& pipe) { return pipe.wanted && !pipe.disconnected; }))
     return;
   finished_ = true;
-  std::function<void()> last = [self = Self(this)] { self->lose(); };
-  if (pending_)
-    pending_->push_back(std::move(last));
-  else
-    EventLoop(&loop_).call_soon(std::move(last));
+  tell(lose_);
 }
 
 void SubprocessObject::lose() {
@@ -221,6 +249,7 @@ void SubprocessObject::send_signal(int signal) const {
 void SubprocessObject::loop_closed() noexcept {
   const Self held(this);
   closed_ = finished_ = true;
+  for (ReservedCall<SubprocessObject>* call : {&exited_, &tell_exited_, &lose_}) call->drop();
   pending_.reset();
   if (process_) process_->on_exit = nullptr;
   process_ = {};
