@@ -7,6 +7,7 @@
 #include <charconv>
 #include <csignal>
 #include <cstdint>
+#include <cstring>
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -31,6 +32,14 @@ class Message {
     const auto end = std::to_chars(text_ + length_, text_ + sizeof(text_), number);
     if (end.ec == std::errc()) length_ = static_cast<std::size_t>(end.ptr - text_);
     return *this;
+  }
+  // Appends a text of the program's, cut to leave room for what follows.
+  void name(const char* text) noexcept {
+    constexpr std::size_t kMost = 200;
+    const std::size_t length = ::strnlen(text, kMost + 1);
+    for (std::size_t i = 0; i < std::min(length, kMost) && length_ < sizeof(text_); ++i)
+      text_[length_++] = text[i];
+    if (length > kMost) *this << "...";
   }
   void write() const noexcept { (void)!::write(STDERR_FILENO, text_, length_); }
 
@@ -65,10 +74,13 @@ void report(const ThreadState& thread, Overflow overflow) noexcept {
   Message message;
   message << (overflow == Overflow::certain ? "fiber: stack overflow in "
                                             : "fiber: probably a stack overflow in ");
-  if (name != nullptr && *name != '\0')
-    message << (is_generator ? "generator '" : "'") << name << "'";
-  else
+  if (name != nullptr && *name != '\0') {
+    message << (is_generator ? "generator '" : "'");
+    message.name(name);
+    message << "'";
+  } else {
     message << (is_generator ? "an unnamed generator" : "an unnamed fiber");
+  }
   message << ": its stack of " << thread.stack->size / 1024 << " KiB is used up";
   if (overflow == Overflow::certain)
     message << "; give it a larger one with the option stack_size, or all with "

@@ -97,6 +97,11 @@ TEST_CASE("an overflow names the fiber and its stack size") {
   ended = run_forked([] { greenlet(overflow, {.stack_size = 20 * 1024}).switch_(); });
   CHECK(ended.errors == report("an unnamed fiber", 32));
   CHECK(ended.status == 128 + SIGSEGV);
+
+  // A name of any length leaves room for the advice.
+  const std::string name(100'000, 'n');
+  ended = run_forked([&] { greenlet(overflow, {.name = name}).switch_(); });
+  CHECK(ended.errors == report("'" + std::string(200, 'n') + "...'", 256));
 }
 
 TEST_CASE("an overflow in a generator names the generator, not who asks for the item") {
