@@ -1,5 +1,7 @@
 // Sandboxes that refuse single system calls.
 #include <fiber/asyncio.hpp>
+#include <fiber/greenlet.hpp>
+#include <fiber/traceback.hpp>
 
 #include <doctest/doctest.h>
 
@@ -9,11 +11,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <iostream>
 #include <iterator>
 #include <string>
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -133,3 +138,28 @@ TEST_CASE("a loop that may not wait for events ends by the system's error") {
         "[Errno 1] Operation not permitted: cannot wait for the descriptors of an event loop");
 }
 #endif
+
+[[gnu::noinline]] static void waits_without_proc() {
+  fiber::getcurrent().parent().switch_();
+  asm volatile("");
+}
+
+TEST_CASE("functions have their names where there is no /proc") {
+  if (support::on_emulator() && support::left_out("qemu-user reads /proc itself")) return;
+  const auto result = support::run_forked([] {
+    if ((::unshare(CLONE_NEWNS) != 0 && ::unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) ||
+        ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+        ::mount("none", "/proc", "tmpfs", 0, nullptr) != 0) {
+      std::cout << "SKIP: this process may not hide /proc" << std::endl;
+      return;
+    }
+    const fiber::greenlet waiting(waits_without_proc);
+    waiting.switch_();
+    for (const auto& frame : fiber::traceback::extract_stack(waiting))
+      std::cout << frame.name << std::endl;
+  });
+  CHECK(result.errors == "");
+  const std::string out = result.out();
+  CHECK((out.starts_with("SKIP") || out.find("waits_without_proc") != std::string::npos));
+  if (out.starts_with("SKIP")) std::cout << out;
+}

@@ -34,8 +34,12 @@ std::vector<OpenFile> open_files() {
   return open;
 }
 
-// The name of the link stays, and argv[0] may name another file by now.
-const char* program_file() noexcept { return "/proc/self/exe"; }
+// The name of the link stays, and argv[0] may name another file by now. Containers may be without
+// /proc.
+const char* program_file() noexcept {
+  constexpr const char* kLink = "/proc/self/exe";
+  return ::access(kLink, R_OK) == 0 ? kLink : nullptr;
+}
 
 std::string path_of(int fd, const std::string& /*path*/) {
   char target[4096];
