@@ -9,6 +9,7 @@
 
 #include <cerrno>
 #include <optional>
+#include <utility>
 
 #include <poll.h>
 
@@ -24,28 +25,46 @@ using fiber::c::guarded;
 using fiber::c::invalid;
 using Future = asyncio::Future<void*>;
 
-Future future_of(const fiber_future* handle) {
+FutureBase& base_of(const fiber_future* handle) {
   if (handle == nullptr) throw fiber::ValueError("the future is NULL");
-  return Future(reinterpret_cast<FutureBase*>(const_cast<fiber_future*>(handle)));
+  return *reinterpret_cast<FutureBase*>(const_cast<fiber_future*>(handle));
 }
 
-// Throws unless the calling thread is the loop's: the thread on which the loop runs, or was made. A
-// future belongs to its loop's thread.
+// Returns whether the calling thread is the loop's: the thread on which the loop runs, or was made.
+// A future belongs to its loop's thread.
+bool is_own(const LoopObject* loop) {
+  if (loop == nullptr) return true;
+  return loop->is_running() ? loop->home().is_here()
+                            : loop->turns().greenlets ==
+                                  fiber::detail::greenlet_thread_of(fiber::core::tls_thread_state);
+}
 void check_thread(const LoopObject* loop) {
-  if (loop == nullptr) return;
-  const bool own = loop->is_running()
-                       ? loop->home().is_here()
-                       : loop->turns().greenlets ==
-                             fiber::detail::greenlet_thread_of(fiber::core::tls_thread_state);
-  if (!own)
+  if (!is_own(loop))
     fiber::c::refuse_thread(
         "the object belongs to the loop of another thread: call this there, by fiber_loop_post");
 }
-Future own_future(const fiber_future* handle) {
-  Future its = future_of(handle);
-  check_thread(its.base().loop());
+FutureBase& own_base(const fiber_future* handle) {
+  FutureBase& its = base_of(handle);
+  check_thread(its.loop());
   return its;
 }
+// The count of a future is no other thread's to touch: the thread is looked at first.
+Future own_future(const fiber_future* handle) { return Future(&own_base(handle)); }
+
+// A reference that the future's loop gives back, or whoever closes the loop before that. The loop of
+// a future that no thread runs any more is closed: then the caller gives it back.
+class Dropped {
+ public:
+  explicit Dropped(FutureBase& future) noexcept : future_(&future) {}
+  Dropped(Dropped&& other) noexcept : future_(std::exchange(other.future_, nullptr)) {}
+  ~Dropped() { (*this)(); }
+  void operator()() noexcept {
+    if (FutureBase* future = std::exchange(future_, nullptr)) future->release();
+  }
+
+ private:
+  FutureBase* future_;
+};
 
 // Gives the caller a reference, unless `made` is null.
 void hand_out(const Future& future, fiber_future** made) {
@@ -223,12 +242,19 @@ int fiber_future_new(fiber_future** made) {
 }
 
 fiber_future* fiber_future_ref(fiber_future* future) {
-  if (future != nullptr) reinterpret_cast<FutureBase*>(future)->retain();
-  return future;
+  if (future == nullptr) return nullptr;
+  return guarded([&] { own_base(future).retain(); }) == FIBER_OK ? future : nullptr;
 }
 
 void fiber_future_unref(fiber_future* future) {
-  if (future != nullptr) reinterpret_cast<FutureBase*>(future)->release();
+  if (future == nullptr) return;
+  guarded([&] {
+    FutureBase& its = base_of(future);
+    if (is_own(its.loop()))
+      its.release();
+    else
+      EventLoop(its.loop()).call_soon_threadsafe(Dropped(its));
+  });
 }
 
 int fiber_future_set_result(fiber_future* future, void* result) {

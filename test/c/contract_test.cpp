@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -316,6 +317,37 @@ TEST_CASE("at the end of a program calls fail because fibers have ended, not for
     std::exit(6);
   }});
   CHECK(ended.status == 3);
+}
+
+TEST_CASE("calls of another thread leave the count of a future alone") {
+  in_task([](void*, void**) -> int {
+    constexpr int kRounds = 300'000;
+    static constexpr auto notify = [](void* counter) { ++*static_cast<int*>(counter); };
+    fiber_future* future = nullptr;
+    CHECK(fiber_future_new(&future) == FIBER_OK);
+    fiber_future* second = fiber_future_ref(future);
+    std::atomic<bool> over{false};
+    std::thread other([&] {
+      CHECK(fiber_future_ref(future) == nullptr);
+      CHECK(last().find("the loop of another thread") != std::string::npos);
+      while (!over) {
+        fiber_future_done(future);
+        fiber_future_cancel(future);
+      }
+      fiber_future_unref(second);
+    });
+    for (int i = 0; i < kRounds; ++i) fiber_future_unref(fiber_future_ref(future));
+    over = true;
+    other.join();
+    CHECK(fiber_sleep(0) == FIBER_OK);  // the loop takes the reference back
+    int ended = 0;
+    CHECK(fiber_future_on_done(future, notify, &ended) == FIBER_OK);
+    CHECK(fiber_future_set_result(future, nullptr) == FIBER_OK);
+    CHECK(fiber_sleep(0) == FIBER_OK);
+    CHECK(ended == 1);
+    fiber_future_unref(future);
+    return FIBER_OK;
+  });
 }
 
 TEST_CASE("a future ends once, and a task by itself") {
