@@ -54,7 +54,7 @@ struct Said : Events {
   int count = 0;
 };
 
-Events* events = nullptr;
+[[maybe_unused]] Events* events = nullptr;  // of what runs once
 
 }  // namespace
 
