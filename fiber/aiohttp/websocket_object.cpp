@@ -28,6 +28,7 @@ WebSocketObject::WebSocketObject(asyncio::StreamReader reader, asyncio::StreamWr
       out_(client, deflate),
       loop_(asyncio::get_running_loop()),
       place_(std::move(place)),
+      client_(client),
       write_timeout_(write_timeout) {
   frames_.feed(rest);
 }
@@ -262,6 +263,8 @@ WSMessage WebSocketObject::receive_once() {
           send_close(code, {});
           finish(code);
           shut();
+        } else {
+          answer_due_ = true;
         }
         return {.type = WSMsgType::close,
                 .data = coded ? message->data.substr(2) : std::string(),
@@ -279,6 +282,11 @@ WSMessage WebSocketObject::receive(std::optional<http::Seconds> timeout) {
   if (closed_) {
     constexpr int kMost = 5;
     if (++reads_after_close_ >= kMost) throw RuntimeError("WebSocket connection is closed.");
+    return {.type = WSMsgType::closed};
+  }
+  if (answer_due_) {  // the peer has sent its last frame, and waits for ours
+    if (!client_) return {.type = WSMsgType::closing};
+    close(static_cast<int>(WSCloseCode::ok), {});
     return {.type = WSMsgType::closed};
   }
   if (!timeout && options_.receive_timeout.count() > 0) timeout = options_.receive_timeout;

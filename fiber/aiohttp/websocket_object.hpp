@@ -62,6 +62,7 @@ class WebSocketObject : public std::enable_shared_from_this<WebSocketObject> {
   bool closing_ = false;
   bool closed_ = false;
   bool in_close_ = false;
+  bool answer_due_ = false;  ///< a close frame was received, and close() is left to the program
   asyncio::Event end_of_close_;
   int reads_after_close_ = 0;
   std::optional<int> close_code_;
@@ -69,6 +70,7 @@ class WebSocketObject : public std::enable_shared_from_this<WebSocketObject> {
   asyncio::TimerHandle heartbeat_;
   asyncio::TimerHandle pong_;
   std::shared_ptr<void> place_;
+  const bool client_;
   const http::Seconds write_timeout_;
 };
 

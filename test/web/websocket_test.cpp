@@ -127,6 +127,38 @@ TEST_CASE("the server closes, by close(), by returning, and says why") {
         text({"close 1001 going", "close 1000 ", "receive: closing", "close 1000 "}));
 }
 
+TEST_CASE("without autoclose the program answers a close frame, or its next read does") {
+  Events events;
+  web::Application app;
+  app.router().add_get("/asked", [&](web::Request& request) {
+    const web::WebSocketResponse ws({.autoclose = false});
+    await(ws.prepare(request));
+    for (int i = 0; i < 3; ++i) events.push_back(show(await(ws.receive())));
+    await(ws.send_str("last"));
+    CHECK(await(ws.close(4002)));
+    return ws;
+  });
+  app.router().add_get("/asks", [&](web::Request& request) {
+    const web::WebSocketResponse ws;
+    await(ws.prepare(request));
+    CHECK(await(ws.close(4003)));
+    CHECK(ws.close_code() == 1000);
+    return ws;
+  });
+  support::with_app(app, [&](TestClient& client) {
+    const auto start = asyncio::get_running_loop().time();
+    const auto one = await(client.ws_connect("/asked"));
+    CHECK(await(one.close(4001, "why")));
+    CHECK(one.close_code() == 4002);
+    const auto two = await(client.ws_connect("/asks", {.websocket = {.autoclose = false}}));
+    for (int i = 0; i < 3; ++i) events.push_back(show(await(two.receive())));
+    CHECK(two.closed());
+    CHECK(asyncio::get_running_loop().time() - start < 1s);
+  });
+  CHECK(text(events) ==
+        text({"close 4001 why", "closing", "closing", "close 4003 ", "closed", "closed"}));
+}
+
 TEST_CASE("what breaks the rules is an error with its code") {
   Events events;
   with_socket(
