@@ -69,7 +69,9 @@ void shutdown_default_executor(LoopObject& loop, nanoseconds timeout) {
   const Future<> joined = EventLoop(&loop).create_future();
   concurrent::futures::Future<void> done;
   done.set_running_or_notify_cancel();
-  ExternalOwner post(new CopyState<void>(&loop, joined, done, false));
+  auto* copy = new CopyState<void>(&loop, joined, false);
+  ExternalOwner post(copy);
+  copy->set_source(done);
   done.add_done_callback([post = std::move(post)]() mutable { post.release()->post(); });
   std::thread joiner;
   try {

@@ -5,8 +5,10 @@
 #include <fiber/asyncio/tasks.hpp>
 #include <fiber/concurrent/thread.hpp>
 #include <fiber/contextvars.hpp>
+#include <fiber/standard.hpp>
 
 #include <concepts>
+#include <optional>
 #include <type_traits>
 #include <utility>
 
@@ -39,15 +41,12 @@ using ExternalOwner = std::unique_ptr<ExternalDone, PostUnwanted>;
 template <class T>
 class CopyState final : public ExternalDone {
  public:
-  CopyState(LoopObject* loop, Future<T> destination, concurrent::futures::Future<T> source,
-            bool take)
-      : ExternalDone(loop),
-        destination_(std::move(destination)),
-        source_(std::move(source)),
-        take_(take) {}
+  CopyState(LoopObject* loop, Future<T> destination, bool take)
+      : ExternalDone(loop), destination_(std::move(destination)), take_(take) {}
+  void set_source(const concurrent::futures::Future<T>& source) noexcept { source_ = source; }
 
   void call() override {
-    if (destination_.done()) return;
+    if (destination_.done() || !source_) return;
     try {
       copy();
     } catch (...) {
@@ -59,41 +58,63 @@ class CopyState final : public ExternalDone {
 
  private:
   void copy() {
-    if (source_.cancelled()) {
+    if (source_->cancelled()) {
       destination_.cancel();
-    } else if (std::exception_ptr error = source_.exception()) {
+    } else if (std::exception_ptr error = source_->exception()) {
       destination_.set_exception(std::move(error));
     } else if constexpr (std::is_void_v<T>) {
       destination_.set_result();
     } else if constexpr (is_copyable<T>()) {
       if (take_)
-        destination_.set_result(source_.take_result());
+        destination_.set_result(source_->take_result());
       else
-        destination_.set_result(T(source_.result()));
+        destination_.set_result(T(source_->result()));
     } else {
-      destination_.set_result(source_.take_result());
+      destination_.set_result(source_->take_result());
     }
   }
   void destroy_callable() noexcept override {
     destination_ = {};
-    // A moved-from object, not an empty one: that would be a new pending future, which takes
-    // memory.
-    const concurrent::futures::Future<T> dropped = std::move(source_);
+    source_.reset();
   }
   Future<T> destination_;
-  concurrent::futures::Future<T> source_;
+  std::optional<concurrent::futures::Future<T>> source_;
   bool take_;
 };
 
+/// A future of the loop, made before the concurrent one whose end it shall have: once a call has
+/// been submitted nothing may fail, since nobody would wait for its end.
 template <class T>
-Future<T> chain_to_loop(const EventLoop& loop, concurrent::futures::Future<T> source, bool take) {
-  Future<T> destination = loop.create_future<T>();
-  ExternalOwner done(new CopyState<T>(&loop.object(), destination, source, take));
-  destination.add_done_callback([source](const Future<T>& future) {
-    if (future.cancelled()) source.cancel();
-  });
-  source.add_done_callback([done = std::move(done)]() mutable { done.release()->post(); });
-  return destination;
+class LoopChain {
+ public:
+  using Source = concurrent::futures::Future<T>;
+  LoopChain(const EventLoop& loop, bool take)
+      : destination_(loop.create_future<T>()),
+        cancelled_(std::make_shared<std::optional<Source>>()),
+        copy_(new CopyState<T>(&loop.object(), destination_, take)) {
+    ExternalOwner done(copy_);
+    destination_.add_done_callback([source = cancelled_](const Future<T>& future) {
+      if (future.cancelled() && *source) (*source)->cancel();
+    });
+    done_ = Source::callback_of([done = std::move(done)]() mutable { done.release()->post(); });
+  }
+  Future<T> to(const Source& source) && {
+    copy_->set_source(source);
+    cancelled_->emplace(source);
+    source.add_callback(std::move(done_));
+    return std::move(destination_);
+  }
+
+ private:
+  Future<T> destination_;
+  std::shared_ptr<std::optional<Source>> cancelled_;
+  CopyState<T>* copy_;  // of done_
+  core::Owner<concurrent::futures::detail::Callback> done_;
+};
+
+template <class T>
+Future<T> chain_to_loop(const EventLoop& loop, const concurrent::futures::Future<T>& source) {
+  return LoopChain<T>(loop, false).to(source);
 }
 
 /// Makes a call that another thread will post, or will give up.
@@ -132,11 +153,11 @@ FIBER_API void shutdown_default_executor(LoopObject& loop, nanoseconds timeout);
 /// job.
 template <class T>
 Future<T> wrap_future(concurrent::futures::Future<T> future) {
-  return detail::chain_to_loop(get_event_loop(), std::move(future), false);
+  return detail::chain_to_loop(get_event_loop(), future);
 }
 template <class T>
 Future<T> wrap_future(concurrent::futures::Future<T> future, const EventLoop& loop) {
-  return detail::chain_to_loop(loop, std::move(future), false);
+  return detail::chain_to_loop(loop, future);
 }
 
 template <class Executor, class F, class... Args>
@@ -149,8 +170,9 @@ auto EventLoop::run_in_executor(Executor&& executor, F&& function, Args&&... arg
   } else {
     object().check_closed();
     auto& pool = detail::executor_of(object(), std::forward<Executor>(executor));
-    return detail::chain_to_loop(
-        *this, pool.submit(std::forward<F>(function), std::forward<Args>(args)...), true);
+    using Source = decltype(pool.submit(std::forward<F>(function), std::forward<Args>(args)...));
+    detail::LoopChain<typename std::remove_cvref_t<Source>::value_type> chain(*this, true);
+    return std::move(chain).to(pool.submit(std::forward<F>(function), std::forward<Args>(args)...));
   }
 }
 

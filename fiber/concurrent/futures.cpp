@@ -124,7 +124,9 @@ struct FutureState::Changed {
   std::condition_variable condition;
 };
 
-FutureState::FutureState() : changed_(new Changed) {}
+FutureState::FutureState() : changed_(new Changed) {
+  callbacks_.reserve(1);  // whoever has started a call can ask for its end: see callback_of()
+}
 
 FutureState::~FutureState() {  // NOLINT(modernize-use-equals-default): not with TSan
 #ifdef FIBER_TSAN

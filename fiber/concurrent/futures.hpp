@@ -115,6 +115,12 @@ class Future : public FutureBase {
   /// callback are reported on stderr and dropped, unless they are BaseExceptions.
   template <class F>
   void add_done_callback(F&& fn) const {
+    add_callback(callback_of(std::forward<F>(fn)));
+  }
+  /// add_done_callback() in two steps. The second needs no memory for the first callback of a
+  /// future: for code that starts a call and must not fail once it has.
+  template <class F>
+  static core::Owner<detail::Callback> callback_of(F&& fn) {
     using Fn = std::decay_t<F>;
     static_assert(std::invocable<Fn&, Future> || std::invocable<Fn&>,
                   "a done callback takes the Future or nothing");
@@ -128,7 +134,10 @@ class Future : public FutureBase {
       }
       Fn fn;
     };
-    this->state().add_callback(core::make_owner<Callback>(std::forward<F>(fn)));
+    return core::make_owner<Callback>(std::forward<F>(fn));
+  }
+  void add_callback(core::Owner<detail::Callback> callback) const {
+    this->state().add_callback(std::move(callback));
   }
 
   /// Ends the future, for executors and tests. Throws InvalidStateError if it is done.
