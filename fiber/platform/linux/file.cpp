@@ -4,10 +4,9 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <memory>
-#include <system_error>
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -22,14 +21,16 @@ struct Link {
 
 }  // namespace
 
+// Not by std::filesystem, whose iterators end the program when memory is short.
 std::vector<OpenFile> open_files() {
   std::vector<OpenFile> open;
-  std::error_code none;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd", none)) {
-    std::string target = std::filesystem::read_symlink(entry.path(), none).string();
-    // Skips the descriptor through which this loop itself reads.
-    if (target.starts_with("/proc/") && target.ends_with("/fd")) continue;
-    open.push_back({std::atoi(entry.path().filename().c_str()), std::move(target)});
+  const std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir("/proc/self/fd"), ::closedir);
+  if (folder == nullptr) return open;
+  while (const dirent* entry = ::readdir(folder.get())) {
+    const int fd = std::atoi(entry->d_name);
+    // Skips ".", "..", and the descriptor through which this loop itself reads.
+    if (entry->d_name[0] == '.' || fd == ::dirfd(folder.get())) continue;
+    open.push_back({fd, path_of(fd, "")});
   }
   return open;
 }
