@@ -129,7 +129,7 @@ TEST_CASE("events are waited for by either of the kernel's calls") {
 }
 
 TEST_CASE("a loop that may not wait for events ends by the system's error") {
-  if (lacks_filters()) return;
+  if (lacks_filters() || support::lacks_loop_descriptor()) return;  // the latter waits by poll()
   const auto sleeps = [] {
     refuse(SYS_epoll_pwait, EPERM);
     asyncio::run([] { await(asyncio::sleep(1ms)); });
