@@ -125,6 +125,18 @@ void* reserve_slab(std::size_t bytes, std::size_t spare) noexcept {
   return address;
 }
 
+// Reserves a slab for `stacks` stacks, or for fewer near the limit. Returns null if there is no room
+// for one.
+void* reserve_stacks(std::size_t stride, std::size_t& stacks) noexcept {
+  const std::size_t spare = left_to_others();
+  void* address = reserve_slab(stacks * stride, spare);
+  while (address == nullptr && stacks > 1) {
+    stacks /= 2;
+    address = reserve_slab(stacks * stride, spare);
+  }
+  return address;
+}
+
 }  // namespace
 
 std::size_t page_size() noexcept {
@@ -246,15 +258,13 @@ void StackPool::new_slab(SizeClass& sizes) {
   } catch (const std::bad_alloc&) {
     throw MemoryError("no memory for the list of fiber stacks");
   }
-  const std::size_t spare = left_to_others();
   stacks = sizes.slab_stacks;
-  std::size_t bytes = stacks * sizes.stride;
-  void* address = reserve_slab(bytes, spare);
-  while (address == nullptr && stacks > 1) {
-    stacks /= 2;  // near the limit there may be room for fewer
-    bytes = stacks * sizes.stride;
-    address = reserve_slab(bytes, spare);
+  void* address = reserve_stacks(sizes.stride, stacks);
+  if (address == nullptr) {
+    trim();  // idle stacks of other sizes give way
+    address = reserve_stacks(sizes.stride, stacks);
   }
+  const std::size_t bytes = stacks * sizes.stride;
   if (address == nullptr)
     throw MemoryError("cannot reserve " + std::to_string(bytes) +
                       " bytes of address space for fiber stacks: " + std::strerror(errno) +
