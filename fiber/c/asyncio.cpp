@@ -51,8 +51,8 @@ FutureBase& own_base(const fiber_future* handle) {
 // The count of a future is no other thread's to touch: the thread is looked at first.
 Future own_future(const fiber_future* handle) { return Future(&own_base(handle)); }
 
-// A reference that the future's loop gives back, or whoever closes the loop before that. The loop of
-// a future that no thread runs any more is closed: then the caller gives it back.
+// A reference that the future's loop gives back, or whoever closes the loop before that. The loop
+// of a future that no thread runs any more is closed: then the caller gives it back.
 class Dropped {
  public:
   explicit Dropped(FutureBase& future) noexcept : future_(&future) {}

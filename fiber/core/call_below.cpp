@@ -3,14 +3,20 @@
 // saved, and where each of these lies.
 #include <fiber/core/call_below.hpp>
 
+#define FIBER_BEGIN                     \
+  ".pushsection .text\n"                \
+  ".globl fiber_call_below\n"           \
+  ".hidden fiber_call_below\n"          \
+  ".type fiber_call_below, %function\n" \
+  "fiber_call_below:\n"                 \
+  ".cfi_startproc\n"
+#define FIBER_END                                  \
+  ".cfi_endproc\n"                                 \
+  ".size fiber_call_below, . - fiber_call_below\n" \
+  ".popsection\n"
+
 #if defined(__x86_64__) && !defined(__ILP32__)
-asm(R"(
-    .pushsection .text
-    .globl fiber_call_below
-    .hidden fiber_call_below
-    .type fiber_call_below, @function
-fiber_call_below:
-    .cfi_startproc
+asm(FIBER_BEGIN R"(
     pushq %rbx
     .cfi_def_cfa_offset 16
     .cfi_offset %rbx, -16
@@ -30,18 +36,9 @@ fiber_call_below:
     .cfi_def_cfa_offset 8
     .cfi_restore %rbx
     retq
-    .cfi_endproc
-    .size fiber_call_below, . - fiber_call_below
-    .popsection
-)");
+)" FIBER_END);
 #elif defined(__aarch64__)
-asm(R"(
-    .pushsection .text
-    .globl fiber_call_below
-    .hidden fiber_call_below
-    .type fiber_call_below, %function
-fiber_call_below:
-    .cfi_startproc
+asm(FIBER_BEGIN R"(
     stp x29, x30, [sp, #-32]!
     .cfi_def_cfa_offset 32
     .cfi_offset x29, -32
@@ -73,18 +70,9 @@ fiber_call_below:
     .cfi_restore x30
     .cfi_def_cfa_offset 0
     ret
-    .cfi_endproc
-    .size fiber_call_below, . - fiber_call_below
-    .popsection
-)");
+)" FIBER_END);
 #elif defined(__powerpc64__) && _CALL_ELF == 2
-asm(R"(
-    .pushsection .text
-    .globl fiber_call_below
-    .hidden fiber_call_below
-    .type fiber_call_below, @function
-fiber_call_below:
-    .cfi_startproc
+asm(FIBER_BEGIN R"(
     mflr 0
     std 0, 16(1)
     .cfi_offset 65, 16
@@ -129,18 +117,9 @@ fiber_call_below:
     mtlr 0
     .cfi_restore 65
     blr
-    .cfi_endproc
-    .size fiber_call_below, . - fiber_call_below
-    .popsection
-)");
+)" FIBER_END);
 #elif defined(__riscv) && __riscv_xlen == 64 && defined(__riscv_float_abi_double)
-asm(R"(
-    .pushsection .text
-    .globl fiber_call_below
-    .hidden fiber_call_below
-    .type fiber_call_below, @function
-fiber_call_below:
-    .cfi_startproc
+asm(FIBER_BEGIN R"(
     addi sp, sp, -32
     .cfi_def_cfa_offset 32
     sd ra, 24(sp)
@@ -173,20 +152,11 @@ fiber_call_below:
     addi sp, sp, 32
     .cfi_def_cfa_offset 0
     ret
-    .cfi_endproc
-    .size fiber_call_below, . - fiber_call_below
-    .popsection
-)");
+)" FIBER_END);
 #elif defined(__s390x__)
 // The frame of a caller begins 160 bytes above its stack pointer; below lies where a called
 // function keeps registers.
-asm(R"(
-    .pushsection .text
-    .globl fiber_call_below
-    .hidden fiber_call_below
-    .type fiber_call_below, @function
-fiber_call_below:
-    .cfi_startproc
+asm(FIBER_BEGIN R"(
     stmg %r11, %r15, 88(%r15)
     .cfi_offset 11, -72
     .cfi_offset 12, -64
@@ -219,8 +189,5 @@ fiber_call_below:
     .cfi_restore 15
     .cfi_def_cfa_offset 160
     br %r14
-    .cfi_endproc
-    .size fiber_call_below, . - fiber_call_below
-    .popsection
-)");
+)" FIBER_END);
 #endif

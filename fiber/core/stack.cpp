@@ -125,8 +125,8 @@ void* reserve_slab(std::size_t bytes, std::size_t spare) noexcept {
   return address;
 }
 
-// Reserves a slab for `stacks` stacks, or for fewer near the limit. Returns null if there is no room
-// for one.
+// Reserves a slab for `stacks` stacks, or for fewer near the limit. Returns null if there is no
+// room for one.
 void* reserve_stacks(std::size_t stride, std::size_t& stacks) noexcept {
   const std::size_t spare = left_to_others();
   void* address = reserve_slab(stacks * stride, spare);
