@@ -81,6 +81,7 @@ class Connection final : private ByteSource {
   // Closes the connection at once if it is idle, else after the current response.
   void close_when_idle();
   void cancel() { task_.cancel(); }
+  void abort() { writer_.transport().abort(); }
   Connection* previous = nullptr;
   Connection* next_in_list = nullptr;
   std::string address_key;

@@ -106,7 +106,10 @@ void Server::end(http::Seconds timeout) const {
   if (wait()) return;
   for (detail::Connection* one = object_->first; one != nullptr; one = one->next_in_list)
     one->cancel();
-  wait();
+  if (wait()) return;
+  // Handlers that have swallowed that: their connections keep nobody waiting any longer.
+  for (detail::Connection* one = object_->first; one != nullptr; one = one->next_in_list)
+    one->abort();
 }
 
 }  // namespace fiber::aiohttp::web

@@ -121,7 +121,7 @@ class FIBER_API Server {
   /// Closes idle connections, and all others after their current response.
   void pre_shutdown() const;
   /// Calls pre_shutdown(), and waits up to `timeout` for the connections to end; then cancels their
-  /// handlers, and waits again up to `timeout`. To be awaited.
+  /// handlers, waits again up to `timeout`, and aborts what connections are left. To be awaited.
   auto shutdown(http::Seconds timeout = std::chrono::seconds(15)) const {
     return asyncio::detail::Deferred([self = *this, timeout] { self.end(timeout); });
   }

@@ -402,3 +402,38 @@ TEST_CASE("a cleanup that is cancelled can be completed") {
     CHECK(events.take().empty());
   });
 }
+
+TEST_CASE("a handler that swallows its cancellation does not hold up the clean-up") {
+  Events events;
+  web::Application app;
+  asyncio::FutureRef handler;
+  app.router().add_get("/", [&](web::Request&) {
+    handler = asyncio::current_task();
+    try {
+      await(asyncio::sleep(1h));
+    } catch (const asyncio::CancelledError&) {
+      events("swallowed");
+    }
+    await(asyncio::sleep(1h));
+    return web::Response();
+  });
+  app.on_cleanup().append([&](web::Application&) { events("cleanup"); });
+  asyncio::testing::run_test([&] {
+    const web::AppRunner runner(app, {.shutdown_timeout = 10s});
+    await(runner.setup());
+    const web::TCPSite site(runner, "127.0.0.1", 0);
+    await(site.start());
+    auto [reader, writer] = await(asyncio::open_connection("127.0.0.1", site.port()));
+    writer.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    await(asyncio::sleep(1s));
+    const auto start = asyncio::get_running_loop().time();
+    await(runner.cleanup());
+    CHECK(asyncio::get_running_loop().time() - start == 20s);
+    CHECK(events.take() == "swallowed cleanup");
+    CHECK(await(reader.read()).empty());
+    CHECK_FALSE(handler.done());
+    handler.cancel();
+    await(asyncio::wait({handler}));
+    writer.close();
+  });
+}
