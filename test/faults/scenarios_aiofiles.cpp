@@ -49,7 +49,7 @@ void use_one_file_together() {
   asyncio::with(asyncio::TaskGroup(), [&](auto& group) {
     for (int i = 0; i < 3; ++i) (void)group.create_task([&] { await(file.write("abc")); });
   });
-  auto cancelled = asyncio::create_task([&] { await(file.write("abc")); });
+  auto cancelled = asyncio::create_task([file] { await(file.write("abc")); });
   await(asyncio::sleep(0));
   cancelled.cancel();
   try {

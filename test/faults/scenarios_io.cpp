@@ -182,13 +182,13 @@ FAULTS_SCENARIO(signal_handlers) {
 }
 
 FAULTS_SCENARIO(foreign_main_loop) {
+  int steps = 0;
   auto loop = asyncio::new_event_loop();
   struct Close {
     asyncio::EventLoop& loop;
     ~Close() { loop.close(); }
   } close{loop};
   require(loop.fileno() >= 0, "the descriptor of a loop");
-  int steps = 0;
   auto task = loop.create_task([&] {
     for (; steps < 5; ++steps) await(asyncio::sleep(steps % 2 == 0 ? 0ms : 1ms));
   });

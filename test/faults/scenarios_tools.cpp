@@ -86,16 +86,17 @@ FAULTS_SCENARIO(asynchronous_generators) {
 }
 
 // A whole report, requested by a signal: observing threads, and text of tasks of all kinds.
+// A fault may end the creator of the tasks before they start: the objects they refer to live longer.
 FAULTS_SCENARIO(reports_on_signals) {
-  asyncio::run([] {
+  asyncio::Event never;
+  std::vector<asyncio::Task<>> tasks;
+  asyncio::run([&] {
     auto loop = asyncio::get_running_loop();
     asyncio::print_call_graphs_on_signal(loop, SIGUSR2);
     struct Remove {
       asyncio::EventLoop& loop;
       ~Remove() { loop.remove_signal_handler(SIGUSR2); }
     } remove{loop};
-    asyncio::Event never;
-    std::vector<asyncio::Task<>> tasks;
     for (int i = 0; i < 3; ++i) tasks.push_back(asyncio::create_task([&] { await(never.wait()); }));
     auto outer =
         asyncio::create_task([&] { await(asyncio::wait_for(asyncio::shield(tasks[0]), 1h)); });
@@ -112,8 +113,8 @@ FAULTS_SCENARIO(reports_on_signals) {
 // The loop blocks until its monitor has reported that. A monitor without memory at the time looks
 // again a little later.
 FAULTS_SCENARIO(stall_monitors) {
-  asyncio::run([] {
-    std::atomic<int> told{0};
+  std::atomic<int> told{0};
+  asyncio::run([&] {
     {
       const asyncio::StallMonitor monitor(
           {.limit = 2ms, .hook = [&](const asyncio::Stall&) { ++told; }});
