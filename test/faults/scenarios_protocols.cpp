@@ -1,6 +1,7 @@
 // Connections by protocol, sockets without streams, tasks with a thread's state, tests in virtual
 // time.
 #include "harness.hpp"
+#include "protocols.hpp"
 
 #include <fiber/asyncio.hpp>
 #include <fiber/asyncio/testing.hpp>
@@ -17,6 +18,8 @@
 using namespace std::chrono_literals;
 using namespace fiber;
 using asyncio::await;
+using faults::Closing;
+using faults::Collector;
 using faults::require;
 
 namespace {
@@ -28,21 +31,6 @@ struct Echo : asyncio::Protocol {
   asyncio::Transport transport;
 };
 
-struct Client : asyncio::Protocol {
-  void data_received(std::string_view data) override { text += data; }
-  void connection_lost(const std::exception_ptr&) override {
-    if (!ended.done()) ended.set_result();
-  }
-  std::string text;
-  asyncio::Future<> ended = asyncio::get_running_loop().create_future<>();
-};
-
-template <class Object>
-struct Closing {
-  Object its;
-  ~Closing() { its.close(); }
-};
-
 }  // namespace
 
 FAULTS_SCENARIO(connections_by_protocol) {
@@ -51,8 +39,8 @@ FAULTS_SCENARIO(connections_by_protocol) {
     const Closing<asyncio::Server> server{
         await(loop.create_server([] { return std::make_shared<Echo>(); }, "127.0.0.1", 0))};
     const int port = server.its.sockets()[0].getsockname().port();
-    const auto [transport, client] =
-        await(loop.create_connection([] { return std::make_shared<Client>(); }, "127.0.0.1", port));
+    const auto [transport, client] = await(
+        loop.create_connection([] { return std::make_shared<Collector>(); }, "127.0.0.1", port));
     {
       const Closing<asyncio::Transport> closing{transport};
       transport.write("a line of some length, there and back");

@@ -1,5 +1,6 @@
 // Datagrams, pipes, child processes by protocol, files that are sent, and what is left of asyncio.
 #include "harness.hpp"
+#include "protocols.hpp"
 
 #include <fiber/asyncio.hpp>
 #include <fiber/stacks.hpp>
@@ -20,16 +21,11 @@
 using namespace std::chrono_literals;
 using namespace fiber;
 using asyncio::await;
+using faults::Closing;
+using faults::Collector;
 using faults::require;
 
 namespace {
-
-// A transport that closes itself, whatever fails.
-template <class Transport>
-struct Closing {
-  Transport transport;
-  ~Closing() { transport.close(); }
-};
 
 struct Datagrams : asyncio::DatagramProtocol {
   explicit Datagrams(bool echoes) : echoes(echoes) {}
@@ -46,15 +42,6 @@ struct Datagrams : asyncio::DatagramProtocol {
   bool echoes;
   asyncio::DatagramTransport transport;
   asyncio::Future<std::string> got = asyncio::get_running_loop().create_future<std::string>();
-};
-
-struct Collector : asyncio::Protocol {
-  void data_received(std::string_view data) override { text += data; }
-  void connection_lost(const std::exception_ptr&) override {
-    if (!ended.done()) ended.set_result();
-  }
-  std::string text;
-  asyncio::Future<> ended = asyncio::get_running_loop().create_future<>();
 };
 
 struct Child : asyncio::SubprocessProtocol {
