@@ -9,8 +9,8 @@
 namespace fiber::asyncio::detail {
 namespace {
 
-constinit thread_local core::List<HeldLock> tls_held;  // newest first
-const core::PerThread per_thread([]() -> void* { return &tls_held; }, sizeof tls_held);
+constinit thread_local core::PerThread<core::List<HeldLock>> tls_held;  // newest first
+const core::PerThreadUse tls_held_use([]() -> core::PerThreadBase& { return tls_held; });
 
 std::atomic<StepCheck> step_check{nullptr};
 
@@ -27,15 +27,15 @@ HeldLock::HeldLock() {
   if (task == nullptr || !task->loop()->debug()) return;
   holder_ = task;
   taken_ = Origin::here();
-  tls_held.prepend(*this);
+  tls_held->prepend(*this);
 }
 
 HeldLock::~HeldLock() {
-  if (tls_held.has(*this)) tls_held.remove(*this);
+  if (tls_held->has(*this)) tls_held->remove(*this);
 }
 
 void report_held_locks(const TaskBase& task) {
-  for (HeldLock& lock : tls_held) {
+  for (HeldLock& lock : *tls_held) {
     if (lock.holder_ != &task) continue;
     lock.holder_ = nullptr;  // one report is enough
     log(LogLevel::warning,

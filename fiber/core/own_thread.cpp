@@ -8,7 +8,6 @@
 #include <fiber/platform/thread_pointer.hpp>
 
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
 #include <unistd.h>
@@ -16,15 +15,12 @@
 namespace fiber::core {
 namespace {
 
-PerThread* first_per_thread = nullptr;
+PerThreadUse* first_use = nullptr;
 
 }  // namespace
 
-PerThread::PerThread(void* (*address)(), std::size_t size, void (*prepare)()) noexcept
-    : address_(address),
-      size_(size),
-      prepare_(prepare),
-      next_(std::exchange(first_per_thread, this)) {}
+PerThreadUse::PerThreadUse(PerThreadBase& (*variable)(), void (*prepare)()) noexcept
+    : variable_(variable), prepare_(prepare), next_(std::exchange(first_use, this)) {}
 
 void OwnThread::Identity::take() noexcept {
   pointer = platform::thread_pointer();
@@ -44,11 +40,12 @@ OwnThread::OwnThread(ThreadState& thread, bool slow)
     : thread_(thread),
       slow_(slow && why_not(false) != nullptr),
       sign_{this, 0},
+      uses_(first_use),
       process_(::getpid()) {
   home_.take();
-  for (const PerThread* at = first_per_thread; at != nullptr; at = at->next_) {
+  for (const PerThreadUse* at = uses_; at != nullptr; at = at->next_) {
     if (at->prepare_ != nullptr) at->prepare_();
-    carried_.push_back({at->address_(), nullptr, at->size_});
+    variables_.push_back(&at->variable_());
   }
   ::pthread_barrier_init(&is_ready_, nullptr, 2);
   ::pthread_barrier_init(&is_over_, nullptr, 2);
@@ -81,17 +78,22 @@ void OwnThread::park() noexcept {
   platform::prepare_to_lend();
   own_.take();
   id_ = static_cast<int>(platform::thread_number());
-  own_state_ = &tls_thread_state;
-  auto carried = carried_.begin();
-  for (const PerThread* at = first_per_thread; at != nullptr; at = at->next_)
-    (carried++)->own = at->address_();
+  serve(&thread_);
   ::pthread_barrier_wait(&is_ready_);
   ::pthread_barrier_wait(&is_over_);
+  // The destructors of thread_local objects run on this thread, which has no fibers.
+  serve(nullptr);
+}
+
+// Makes the helper's variables of this library stand for those of `thread`, or for none.
+void OwnThread::serve(ThreadState* thread) noexcept {
+  tls_thread_state = thread;
+  auto variable = variables_.begin();
+  for (const PerThreadUse* at = uses_; at != nullptr; at = at->next_)
+    at->variable_().home_ = thread != nullptr ? *variable++ : nullptr;
 }
 
 [[gnu::noinline]] void OwnThread::lend() noexcept {
-  for (const Carried& each : carried_) std::memcpy(each.own, each.home, each.size);
-  *own_state_ = &thread_;
   thread_.lent = this;
   thread_.exceptions = &sign_;
   thread_.error_number = own_.error_number;
@@ -103,11 +105,6 @@ void OwnThread::park() noexcept {
   thread_.lent = nullptr;
   thread_.exceptions = home_.exceptions;
   thread_.error_number = home_.error_number;
-  *own_state_ = nullptr;
-  for (const Carried& each : carried_) {
-    std::memcpy(each.home, each.own, each.size);
-    std::memset(each.own, 0, each.size);
-  }
 }
 
 [[gnu::noinline]] void OwnThread::run(void (*function)(void* argument), void* argument) noexcept {

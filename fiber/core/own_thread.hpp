@@ -3,8 +3,8 @@
 // thread_local variables, errno, the locale, malloc's cache, the owner of a mutex, pthread_self().
 //
 // The kernel's state of a thread stays that of the running thread (gettid(), the signal mask, the
-// alternate stack), and so does this library's: its variables are copied to the helper and back
-// (tls_thread_state, PerThread).
+// alternate stack), and so does this library's: the helper's tls_thread_state is that of the thread
+// whose fiber it serves, and each PerThread of the helper stands for that thread's.
 //
 // A switch that leaves the fiber puts the thread pointer back before it jumps, and a switch that
 // returns sets it again, so other fibers never see it. Switches recognise a lent pointer by the
@@ -26,22 +26,48 @@ namespace fiber::core {
 
 struct ThreadState;
 
-// A thread_local variable of the thread that runs fibers, which stays in use while a fiber has
-// another thread's pointer. It must be trivial. A PerThread is made once, as a static object.
-class FIBER_API PerThread {
+// The base of every PerThread.
+class FIBER_API PerThreadBase {
  public:
-  // `address` returns the address of the calling thread's variable; `prepare` is called on a thread
-  // before a helper's pointer is lent there, to register work for the thread's end.
-  PerThread(void* (*address)(), std::size_t size, void (*prepare)() = nullptr) noexcept;
-  PerThread(const PerThread&) = delete;
-  PerThread& operator=(const PerThread&) = delete;
+  PerThreadBase(const PerThreadBase&) = delete;
+  PerThreadBase& operator=(const PerThreadBase&) = delete;
+
+ protected:
+  constexpr PerThreadBase() noexcept = default;
+  // The variable of the thread that runs the caller's fiber.
+  PerThreadBase* variable() noexcept { return home_ != nullptr ? home_ : this; }
 
  private:
   friend class OwnThread;
-  void* (*address_)();
-  std::size_t size_;
+  PerThreadBase* home_ = nullptr;  // on a helper thread that serves another one's fiber
+};
+
+// A thread_local variable of the thread that runs fibers, also while a fiber has another thread's
+// pointer. It is static, trivial to destroy, and registered by one PerThreadUse.
+template <class T>
+class PerThread : public PerThreadBase {
+ public:
+  T* operator->() noexcept { return &static_cast<PerThread*>(variable())->value_; }
+  T& operator*() noexcept { return *operator->(); }
+
+ private:
+  T value_{};
+};
+
+// Makes a PerThread known to helper threads; a static object.
+class FIBER_API PerThreadUse {
+ public:
+  // `variable` returns the calling thread's; `prepare` is called on a thread before a helper's
+  // pointer is lent there, to register work for the thread's end.
+  explicit PerThreadUse(PerThreadBase& (*variable)(), void (*prepare)() = nullptr) noexcept;
+  PerThreadUse(const PerThreadUse&) = delete;
+  PerThreadUse& operator=(const PerThreadUse&) = delete;
+
+ private:
+  friend class OwnThread;
+  PerThreadBase& (*variable_)();
   void (*prepare_)();
-  PerThread* next_;  // in the list of the process, which no element ever leaves
+  PerThreadUse* next_;  // in the list of the process, which no element ever leaves
 };
 
 class FIBER_API OwnThread {
@@ -81,12 +107,8 @@ class FIBER_API OwnThread {
     int* error_number = nullptr;
     void take() noexcept;
   };
-  struct Carried {
-    void* home;
-    void* own;
-    std::size_t size;
-  };
   void park() noexcept;
+  void serve(ThreadState* thread) noexcept;
   static void* park_entry(void* self);
 
   ThreadState& thread_;
@@ -94,8 +116,8 @@ class FIBER_API OwnThread {
   Identity home_;
   Identity own_;
   CxxExceptionState sign_;  // in place of the record of exceptions while the pointer is lent
-  std::vector<Carried> carried_;
-  ThreadState** own_state_ = nullptr;  // null while the helper is parked: it has no fibers
+  const PerThreadUse* const uses_;         // those known at the start, and
+  std::vector<PerThreadBase*> variables_;  // their variables of the thread that the helper serves
   pthread_t helper_{};
   int id_ = 0;
   const int process_;

@@ -10,12 +10,12 @@ struct Kept {
   bool is_kept;
   sigset_t mask;
 };
-constinit thread_local Kept kept{};
 // The mask belongs to the thread of the kernel, whatever thread state its tasks have.
-const PerThread per_thread([]() -> void* { return &kept; }, sizeof kept);
+constinit thread_local PerThread<Kept> kept;
+const PerThreadUse kept_use([]() -> PerThreadBase& { return kept; });
 
 void in_child() {
-  if (kept.is_kept) ::pthread_sigmask(SIG_SETMASK, &kept.mask, nullptr);
+  if (kept->is_kept) ::pthread_sigmask(SIG_SETMASK, &kept->mask, nullptr);
 }
 
 }  // namespace
@@ -27,11 +27,11 @@ void keep_mask_for_children(const sigset_t& mask) noexcept {
   } catch (const std::bad_alloc&) {
     // There is no way to report the failure on this thread. The next thread tries again.
   }
-  kept = {.is_kept = true, .mask = mask};
+  *kept = {.is_kept = true, .mask = mask};
 }
 
-void inherit_mask_in_children() noexcept { kept.is_kept = false; }
+void inherit_mask_in_children() noexcept { kept->is_kept = false; }
 
-const sigset_t* mask_for_children() noexcept { return kept.is_kept ? &kept.mask : nullptr; }
+const sigset_t* mask_for_children() noexcept { return kept->is_kept ? &kept->mask : nullptr; }
 
 }  // namespace fiber::core

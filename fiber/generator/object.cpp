@@ -20,10 +20,10 @@ struct Generators {
   int nested = 0;
   const GeneratorHooks* hooks = nullptr;
 };
-constinit thread_local Generators tls_generators;
+constinit thread_local core::PerThread<Generators> tls_generators;
 
 const char* generator_on(const core::Stack* stack) noexcept {
-  for (const GeneratorObject& each : tls_generators.started)
+  for (const GeneratorObject& each : tls_generators->started)
     if (each.stack == stack) return each.name != nullptr ? each.name->c_str() : "";
   return nullptr;
 }
@@ -42,7 +42,7 @@ class RuntimeError : public fiber::RuntimeError, public std::nested_exception {
 struct GeneratorThreadExit {
   GeneratorThreadExit() noexcept { core::tls_generator_on = generator_on; }
   ~GeneratorThreadExit() {
-    GeneratorObject* object = tls_generators.started.first();
+    GeneratorObject* object = tls_generators->started.first();
     while (object != nullptr) {
       if (object->abandoned || object->executing()) {
         object = object->links.next;
@@ -52,7 +52,7 @@ struct GeneratorThreadExit {
       object->close_unwanted();
       object->abandoned = object->phase != GeneratorObject::Phase::closed;
       object->release();
-      object = tls_generators.started.first();
+      object = tls_generators->started.first();
     }
   }
 };
@@ -64,12 +64,12 @@ void close_at_thread_exit() {
   static_cast<void>(thread_exit);
 }
 
-const core::PerThread per_thread([]() -> void* { return &tls_generators; }, sizeof tls_generators,
-                                 close_at_thread_exit);
+const core::PerThreadUse tls_generators_use([]() -> core::PerThreadBase& { return tls_generators; },
+                                            close_at_thread_exit);
 
 }  // namespace
 
-void set_generator_hooks(const GeneratorHooks* hooks) noexcept { tls_generators.hooks = hooks; }
+void set_generator_hooks(const GeneratorHooks* hooks) noexcept { tls_generators->hooks = hooks; }
 
 // A request of a consumer: for the next item, unless a value is sent or an exception thrown.
 struct GeneratorObject::Request {
@@ -79,7 +79,7 @@ struct GeneratorObject::Request {
 };
 
 const core::List<GeneratorObject>& GeneratorObject::all_started() noexcept {
-  return tls_generators.started;
+  return tls_generators->started;
 }
 
 GeneratorObject::GeneratorObject()
@@ -234,7 +234,7 @@ void GeneratorObject::prepare_start() {
   context.stack = stack;
   phase = Phase::started;
   link();
-  if (tls_generators.hooks != nullptr) tls_generators.hooks->started(this);
+  if (tls_generators->hooks != nullptr) tls_generators->hooks->started(this);
 }
 
 void GeneratorObject::entry(void* object) {
@@ -349,9 +349,9 @@ void GeneratorObject::delegate_to(GeneratorObject* inner) {
 void GeneratorObject::unreferenced() noexcept {
   if (phase == Phase::started) {
     if (abandoned) return;
-    if (scope != 0 && tls_generators.hooks != nullptr) {
+    if (scope != 0 && tls_generators->hooks != nullptr) {
       ++refs;  // given up by the code that closes it, if the hook has taken it
-      const bool taken = tls_generators.hooks->dropped(this);
+      const bool taken = tls_generators->hooks->dropped(this);
       if (--refs > 0 && taken) return;
     }
     ++refs;
@@ -385,20 +385,20 @@ void GeneratorObject::report(std::exception_ptr problem) noexcept {
 }
 
 void GeneratorObject::destroy(GeneratorObject* object) noexcept {
-  if (tls_generators.nested == kMaxNested) {
-    tls_generators.postponed.prepend(*object);
+  if (tls_generators->nested == kMaxNested) {
+    tls_generators->postponed.prepend(*object);
     return;
   }
-  ++tls_generators.nested;
+  ++tls_generators->nested;
   delete object;
-  if (tls_generators.nested == kMaxNested) {
-    while (GeneratorObject* next = tls_generators.postponed.pop()) delete next;
+  if (tls_generators->nested == kMaxNested) {
+    while (GeneratorObject* next = tls_generators->postponed.pop()) delete next;
   }
-  --tls_generators.nested;
+  --tls_generators->nested;
 }
 
-void GeneratorObject::link() noexcept { tls_generators.started.prepend(*this); }
+void GeneratorObject::link() noexcept { tls_generators->started.prepend(*this); }
 
-void GeneratorObject::unlink() noexcept { tls_generators.started.remove(*this); }
+void GeneratorObject::unlink() noexcept { tls_generators->started.remove(*this); }
 
 }  // namespace fiber::detail

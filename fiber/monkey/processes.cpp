@@ -121,8 +121,8 @@ struct InSystem {
   int tasks;
   bool blocks;  // SIGCHLD, for as long as there are tasks
 };
-constinit thread_local InSystem in_system{};
-const core::PerThread per_thread([]() -> void* { return &in_system; }, sizeof in_system);
+constinit thread_local core::PerThread<InSystem> in_system;
+const core::PerThreadUse in_system_use([]() -> core::PerThreadBase& { return in_system; });
 
 // Blocks SIGCHLD on this thread while tasks of it are in system(), as libc's system() does: the
 // handler of many a daemon waits for every child, and would take the status of this one. Other
@@ -130,18 +130,18 @@ const core::PerThread per_thread([]() -> void* { return &in_system; }, sizeof in
 class ChildrenUntold {
  public:
   ChildrenUntold() noexcept {
-    if (in_system.tasks++ > 0 || core::mask_for_children() != nullptr || !is_handled(SIGCHLD))
+    if (in_system->tasks++ > 0 || core::mask_for_children() != nullptr || !is_handled(SIGCHLD))
       return;
     sigset_t before;
     change(SIG_BLOCK, &before);
     if (::sigismember(&before, SIGCHLD) == 1) return;
     core::keep_mask_for_children(before);
-    in_system.blocks = true;
+    in_system->blocks = true;
   }
   ChildrenUntold(const ChildrenUntold&) = delete;
   ChildrenUntold& operator=(const ChildrenUntold&) = delete;
   ~ChildrenUntold() {
-    if (--in_system.tasks > 0 || !std::exchange(in_system.blocks, false)) return;
+    if (--in_system->tasks > 0 || !std::exchange(in_system->blocks, false)) return;
     core::inherit_mask_in_children();
     const int error = errno;
     change(SIG_UNBLOCK, nullptr);
