@@ -1,5 +1,6 @@
 #include <fiber/contextvars.hpp>
 
+#include <fiber/core/trashcan.hpp>
 #include <fiber/exceptions/repr.hpp>
 
 #include <cstdint>
@@ -8,7 +9,20 @@
 namespace fiber::contextvars {
 namespace detail {
 
+namespace {
+
+// A value may own a context, whose values own the next.
+struct BoxEnd {
+  static BoxBase*& next(BoxBase& box) noexcept { return box.next_dead; }
+  static void destroy(BoxBase& box) noexcept { delete &box; }
+};
+constinit thread_local core::Trashcan<BoxBase, BoxEnd, core::Trash::variable> trashcan;
+
+}  // namespace
+
 BoxBase::~BoxBase() = default;
+
+void BoxBase::unreferenced() noexcept { trashcan.end(*this); }
 
 // A persistent treap, ordered by the variables' ids: nodes never change; a change copies the path.
 struct Node final : core::SharedCounted<Node> {

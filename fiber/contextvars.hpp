@@ -60,6 +60,8 @@ struct FIBER_API ContextObject final : fiber::detail::Belongings {
 
 struct FIBER_API BoxBase : core::SharedCounted<BoxBase> {
   virtual ~BoxBase();
+  void unreferenced() noexcept;
+  BoxBase* next_dead = nullptr;  ///< in the trashcan
 };
 template <class T>
 struct Box final : BoxBase {

@@ -3,6 +3,7 @@
 #include <fiber/asyncio/caught.hpp>
 #include <fiber/asyncio/events.hpp>
 #include <fiber/asyncio/object_registry.hpp>
+#include <fiber/core/trashcan.hpp>
 #include <fiber/exceptions/error_from.hpp>
 #include <fiber/generator.hpp>
 
@@ -53,9 +54,20 @@ void FutureBase::drop_callbacks() noexcept {
   }
 }
 
+// A result or a callback may own another future.
+struct FutureEnd {
+  static FutureBase*& next(FutureBase& object) noexcept { return object.next_dead_; }
+  static void destroy(FutureBase& object) noexcept { delete &object; }
+};
+
 void FutureBase::unreferenced() noexcept {
   if (log_traceback_) report_unretrieved();
-  if (refs_ == 0) delete this;
+  if (refs_ == 0) end();
+}
+
+void FutureBase::end() noexcept {
+  static constinit thread_local core::Trashcan<FutureBase, FutureEnd, core::Trash::future> trashcan;
+  trashcan.end(*this);
 }
 
 void FutureBase::report_unretrieved() noexcept {

@@ -135,6 +135,7 @@ class FIBER_API FutureBase {
 
  protected:
   bool is_gather_ = false;
+  std::uint32_t result_offset_ = 0;
 
   friend struct DebuggerFields;
 
@@ -161,6 +162,8 @@ class FIBER_API FutureBase {
     log_traceback_ = true;
   }
   virtual void unreferenced() noexcept;
+  /// Destroys an object that has no references any more.
+  void end() noexcept;
   void report_unretrieved() noexcept;
   [[noreturn]] void refuse_done() const;
   [[noreturn]] void throw_no_result();
@@ -178,10 +181,13 @@ class FIBER_API FutureBase {
   bool log_traceback_ = false;
   bool is_task_ = false;
   bool counts_for_loop_ = false;
-  std::uint32_t result_offset_ = 0;
   core::List<Callback> callbacks_;
   std::exception_ptr exception_;  ///< if cancelled: the CancelledError to show first
   core::Owner<std::string> cancel_message_;
+
+ private:
+  friend struct FutureEnd;
+  FutureBase* next_dead_ = nullptr;
 };
 
 }  // namespace fiber::asyncio::detail

@@ -1,13 +1,27 @@
 #include <fiber/asyncio/base_handles.hpp>
 
 #include <fiber/asyncio/base_events.hpp>
+#include <fiber/core/trashcan.hpp>
 #include <fiber/demangle.hpp>
 
 #include <typeinfo>
 
 namespace fiber::asyncio::detail {
 
+namespace {
+
+// A callable may own another handle or future, whose callable owns the next.
+struct HandleEnd {
+  static Callback*& next(Callback& object) noexcept { return object.links.next; }
+  static void destroy(Callback& object) noexcept { delete static_cast<HandleObject*>(&object); }
+};
+constinit thread_local core::Trashcan<Callback, HandleEnd, core::Trash::handle> trashcan;
+
+}  // namespace
+
 HandleObject::~HandleObject() = default;
+
+void HandleObject::unreferenced() noexcept { trashcan.end(*this); }
 
 std::string HandleObject::repr() const {
   // Takes the callable's type out of "…HandleOf<main::{lambda()#1}>".

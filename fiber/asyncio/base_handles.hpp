@@ -35,7 +35,7 @@ class FIBER_API HandleObject : public Callback {
 
   void retain() noexcept { refs_.fetch_add(1, std::memory_order_relaxed); }
   void release() noexcept {
-    if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+    if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) unreferenced();
   }
   /// Drops the callable at once on the thread that runs the loop, unless it is being called; else
   /// the loop drops it when its turn comes.
@@ -58,6 +58,8 @@ class FIBER_API HandleObject : public Callback {
   void drop_callable() noexcept;
 
  private:
+  void unreferenced() noexcept;
+
   std::atomic<std::uint32_t> refs_{1};
   std::atomic<bool> cancelled_{false};
   bool has_callable_ = true;

@@ -76,7 +76,7 @@ void TaskBase::unreferenced() noexcept {
   if (greenlet_ && !greenlet_->give_up_last())
     fiber::detail::release(&*greenlet_);  // disposes of the task, unless its greenlet is held
   else
-    delete this;
+    end();
 }
 
 void refuse_second_await() { throw RuntimeError("cannot reuse already awaited coroutine"); }

@@ -99,6 +99,7 @@ class FIBER_API FutureState : public core::SharedCounted<FutureState> {
   FutureState();
   virtual ~FutureState();
 
+  void unreferenced() noexcept;
   bool cancel();
   bool cancelled() const;
   bool running() const;
@@ -120,6 +121,7 @@ class FIBER_API FutureState : public core::SharedCounted<FutureState> {
 
  private:
   friend class Waiter;
+  friend struct FutureStateEnd;
 
   enum class Phase : unsigned char {
     PENDING,
@@ -151,6 +153,7 @@ class FIBER_API FutureState : public core::SharedCounted<FutureState> {
   std::exception_ptr error_;
   std::vector<core::Owner<Callback>> callbacks_;
   std::vector<Registration> waiters_;
+  FutureState* next_dead_ = nullptr;  // in the trashcan
 };
 
 /// Returns the name that repr() shows for a result's type: Python's where Python has the type.

@@ -1,5 +1,6 @@
 #include <fiber/concurrent/futures.hpp>
 
+#include <fiber/core/trashcan.hpp>
 #include <fiber/cxxabi.hpp>
 #include <fiber/exceptions/repr.hpp>
 
@@ -126,6 +127,18 @@ struct FutureState::Changed {
 
 FutureState::FutureState() : changed_(new Changed) {
   callbacks_.reserve(1);  // whoever has started a call can ask for its end: see callback_of()
+}
+
+// A callback or a value may own another future.
+struct FutureStateEnd {
+  static FutureState*& next(FutureState& state) noexcept { return state.next_dead_; }
+  static void destroy(FutureState& state) noexcept { delete &state; }
+};
+
+void FutureState::unreferenced() noexcept {
+  static constinit thread_local core::Trashcan<FutureState, FutureStateEnd, core::Trash::work>
+      trashcan;
+  trashcan.end(*this);
 }
 
 FutureState::~FutureState() {  // NOLINT(modernize-use-equals-default): not with TSan

@@ -6,7 +6,7 @@
 //
 // An object counts by its members retain() and release(); release() ends the object with the last
 // reference. Counted and SharedCounted have these members; an object that ends in a way of its own
-// writes them itself.
+// writes them itself, or, with SharedCounted, has a member unreferenced().
 #pragma once
 
 #include <atomic>
@@ -48,7 +48,12 @@ class SharedCounted {
 
   void retain() noexcept { refs_.fetch_add(1, std::memory_order_relaxed); }
   void release() noexcept {
-    if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete static_cast<Self*>(this);
+    if (refs_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+    Self* const self = static_cast<Self*>(this);
+    if constexpr (requires { self->unreferenced(); })
+      self->unreferenced();
+    else
+      delete self;
   }
 
  protected:

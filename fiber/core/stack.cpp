@@ -279,6 +279,7 @@ void StackPool::new_slab(SizeClass& sizes) {
 
 void StackPool::release(Stack* stack) noexcept {
   sanitizer::stack_released(stack);
+  stack->nesting = {};  // a fiber that was abandoned has left its counts behind
   SizeClass& sizes = classes_[stack->size_class];
   --sizes.in_use;
   if (idle_ >= max_idle_) [[unlikely]] {

@@ -13,6 +13,7 @@
 
 #include <fiber/config.hpp>
 
+#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -71,12 +72,17 @@ class StackShape {
 };
 
 // The record of a stack, at its top, in the page that every use touches first.
+// How many objects of each kind are being destroyed on a stack, one inside of the other: see
+// trashcan.hpp.
+using Nesting = std::array<std::uint8_t, 8>;
+
 struct Stack {
   std::byte* base = nullptr;     // the lowest address that may be used: the guard lies below
   std::size_t size = 0;          // bytes from base to the end, this object included
   std::uint32_t guard = 0;       // bytes below base, in pages of 4 KiB
   std::uint32_t size_class = 0;  // of its pool
   StackShape shape;
+  Nesting nesting{};
   std::uint32_t uses = 0;
   std::uint32_t valgrind_id = 0;
   void* fake_stack = nullptr;  // for AddressSanitizer, while the stack is switched out

@@ -15,6 +15,7 @@
 namespace fiber::core {
 
 constinit thread_local ThreadState* tls_thread_state FIBER_TLS_MODEL = nullptr;
+constinit thread_local Nesting tls_nesting FIBER_TLS_MODEL{};
 
 namespace {
 

@@ -52,6 +52,9 @@ struct ThreadState {
 #endif
 FIBER_API extern constinit thread_local ThreadState* tls_thread_state FIBER_TLS_MODEL;
 
+// The counts of a thread that has no state.
+FIBER_API extern constinit thread_local Nesting tls_nesting FIBER_TLS_MODEL;
+
 // Returns a new state, at a thread's first use. Throws RuntimeError once the thread is exiting and
 // its state is gone.
 FIBER_API ThreadState& make_thread_state();

@@ -2,6 +2,7 @@
 
 #include <fiber/core/overflow.hpp>
 #include <fiber/core/own_thread.hpp>
+#include <fiber/core/trashcan.hpp>
 #include <fiber/cxxabi.hpp>
 #include <fiber/greenlet.hpp>
 
@@ -11,16 +12,19 @@
 namespace fiber::detail {
 namespace {
 
-// The most nested destructions of generators that own each other by their captures.
-constexpr int kMaxNested = 64;
-
 struct Generators {
   core::List<GeneratorObject> started;  // newest first
-  core::List<GeneratorObject> postponed;
-  int nested = 0;
   const GeneratorHooks* hooks = nullptr;
 };
 constinit thread_local core::PerThread<Generators> tls_generators;
+
+// Generators may own one another by their captures.
+struct GeneratorEnd {
+  static GeneratorObject*& next(GeneratorObject& object) noexcept { return object.links.next; }
+  static void destroy(GeneratorObject& object) noexcept { delete &object; }
+};
+constinit thread_local core::Trashcan<GeneratorObject, GeneratorEnd, core::Trash::generator>
+    trashcan;
 
 const char* generator_on(const core::Stack* stack) noexcept {
   for (const GeneratorObject& each : tls_generators->started)
@@ -384,18 +388,7 @@ void GeneratorObject::report(std::exception_ptr problem) noexcept {
              "Exception ignored in " + repr(GeneratorBase(this)) + ", dropped in", dropper);
 }
 
-void GeneratorObject::destroy(GeneratorObject* object) noexcept {
-  if (tls_generators->nested == kMaxNested) {
-    tls_generators->postponed.prepend(*object);
-    return;
-  }
-  ++tls_generators->nested;
-  delete object;
-  if (tls_generators->nested == kMaxNested) {
-    while (GeneratorObject* next = tls_generators->postponed.pop()) delete next;
-  }
-  --tls_generators->nested;
-}
+void GeneratorObject::destroy(GeneratorObject* object) noexcept { trashcan.end(*object); }
 
 void GeneratorObject::link() noexcept { tls_generators->started.prepend(*this); }
 

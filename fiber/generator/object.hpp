@@ -124,7 +124,7 @@ class FIBER_API GeneratorObject {
   core::StackShape stack_shape;
   core::Owner<std::string> name;
   std::uint64_t scope = 0;             // for the hooks: its owner
-  core::Links<GeneratorObject> links;  // in the thread's list of started ones, or of postponed
+  core::Links<GeneratorObject> links;  // in the thread's list of started ones, or in the trashcan
 
  protected:
   virtual void run_body() = 0;

@@ -1,3 +1,4 @@
+#include <fiber/core/trashcan.hpp>
 #include <fiber/core/undying.hpp>
 #include <fiber/cxxabi.hpp>
 #include <fiber/exceptions/is_exception.hpp>
@@ -136,22 +137,12 @@ GreenletObject* GreenletThread::drop(GreenletObject* object) noexcept {
 
 namespace {
 
-// The body of a pending greenlet may hold the last reference to another one, in chains of any
-// length: from some depth on, objects end one after the other.
-void dispose(GreenletObject* object) noexcept {
-  constexpr unsigned kMostNested = 100;
-  static thread_local constinit unsigned nested = 0;
-  static thread_local constinit core::List<GreenletObject> postponed;
-  if (nested == kMostNested) {
-    postponed.prepend(*object);
-    return;
-  }
-  ++nested;
-  object->dispose();
-  if (nested == kMostNested)
-    while (GreenletObject* next = postponed.pop()) next->dispose();
-  --nested;
-}
+// The body of a pending greenlet may hold the last reference to another one.
+struct GreenletEnd {
+  static GreenletObject*& next(GreenletObject& object) noexcept { return object.links.next; }
+  static void destroy(GreenletObject& object) noexcept { object.dispose(); }
+};
+constinit thread_local core::Trashcan<GreenletObject, GreenletEnd, core::Trash::greenlet> trashcan;
 
 }  // namespace
 
@@ -160,7 +151,7 @@ GreenletObject* GreenletThread::free_object(GreenletObject* object) noexcept {
     if (weak->refs.fetch_sub(1, std::memory_order_acq_rel) == 1) delete weak;
   }
   GreenletObject* parent = std::exchange(object->parent, nullptr);
-  dispose(object);
+  trashcan.end(*object);
   return parent;
 }
 

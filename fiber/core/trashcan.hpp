@@ -1,0 +1,51 @@
+// Destroys objects that own one another, in chains of any length, by captures or results: from some
+// depth on, one after the other, since a chain may be longer than a stack is deep. CPython calls its
+// own such mechanism "trashcan".
+#pragma once
+
+#include <fiber/config.hpp>
+#include <fiber/core/stack.hpp>
+#include <fiber/core/thread_state.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+namespace fiber::core {
+
+/// The kinds of objects that end in a trashcan: each has a count of its own in `Nesting`.
+enum class Trash : std::uint8_t { greenlet, generator, handle, future, work, variable };
+
+/// The counts of the running stack. A destructor may wait meanwhile, and other stacks run.
+inline Nesting& nesting() noexcept {
+  const ThreadState* thread = tls_thread_state;
+  return thread != nullptr ? thread->stack->nesting : tls_nesting;
+}
+
+/// The waiting objects of one kind, of one thread. `End` says how one ends:
+///   static T*& next(T& object) noexcept;        // a pointer that the object uses no longer
+///   static void destroy(T& object) noexcept;
+template <class T, class End, Trash kind>
+class Trashcan {
+ public:
+  /// Destroys the object, or leaves it to the destructor on this stack that encloses the call.
+  void end(T& object) noexcept {
+    std::uint8_t& nested = nesting()[static_cast<std::size_t>(kind)];
+    if (nested == kMostNested) [[unlikely]] {
+      End::next(object) = std::exchange(waiting_, &object);
+      return;
+    }
+    ++nested;
+    End::destroy(object);
+    while (waiting_ != nullptr) [[unlikely]]
+      End::destroy(*std::exchange(waiting_, End::next(*waiting_)));
+    --nested;
+  }
+
+ private:
+  /// Few enough for the smallest stack, with all kinds in turn.
+  static constexpr std::uint8_t kMostNested = 16;
+  T* waiting_ = nullptr;
+};
+
+}  // namespace fiber::core
