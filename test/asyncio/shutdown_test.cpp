@@ -7,9 +7,9 @@
 #include <chrono>
 #include <cstdio>
 #include <exception>
+#include <future>
 #include <mutex>
 #include <string>
-#include <thread>
 #include <utility>
 
 #include <sys/resource.h>
@@ -99,6 +99,7 @@ TEST_CASE("errors of clean-ups are reported when all have ended") {
 }
 
 TEST_CASE("tasks end first, then their reports come, then threads end, and run returns") {
+  std::promise<void> reported;
   std::mutex mutex;
   Events events;
   const auto say = [&](const std::string& text) {
@@ -110,6 +111,7 @@ TEST_CASE("tasks end first, then their reports come, then threads end, and run r
     loop.set_exception_handler(
         [&](const asyncio::EventLoop&, const asyncio::ExceptionContext& context) {
           say("handler " + fiber::repr(context.exception));
+          reported.set_value();
         });
     for (int i : {1, 2})
       static_cast<void>(create_task(until_cancelled([&, i] {
@@ -118,7 +120,7 @@ TEST_CASE("tasks end first, then their reports come, then threads end, and run r
         if (i == 2) throw fiber::RuntimeError("from cleanup");
       })));
     static_cast<void>(loop.run_in_executor(nullptr, [&] {
-      std::this_thread::sleep_for(100ms);
+      reported.get_future().wait();
       say("job ends");
     }));
     turns(1);

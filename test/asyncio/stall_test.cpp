@@ -7,10 +7,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
-#include <mutex>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -23,37 +24,45 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// Blocks the thread until a monitor's hook calls open().
+// Blocks the thread until a monitor tells so. A slow machine may keep the loop at other times, too.
 class Gate {
  public:
-  void block() const {
+  void block() {
+    blocks_ = true;
     pollfd one{.fd = pipe_.reads, .events = POLLIN, .revents = 0};
     while (::poll(&one, 1, -1) < 0 && errno == EINTR) {
     }
     char byte;
     CHECK(::read(pipe_.reads, &byte, 1) == 1);
   }
-  void open() const { CHECK(::write(pipe_.writes, "x", 1) == 1); }
+  // A monitor's hook: keeps what is told while the thread is blocked, and opens the gate.
+  std::function<void(const asyncio::Stall&)> hook() {
+    return [this](const asyncio::Stall& stall) {
+      if (!blocks_.exchange(false)) return;
+      stalls.push_back(stall);
+      CHECK(::write(pipe_.writes, "x", 1) == 1);
+    };
+  }
+
+  std::vector<asyncio::Stall> stalls;
 
  private:
   support::Pipe pipe_;
+  std::atomic<bool> blocks_{false};
 };
 
 }  // namespace
 
 TEST_CASE("a monitor tells which task keeps the loop, and where") {
-  std::vector<asyncio::Stall> stalls;
-  const Gate gate;
+  Gate gate;
   asyncio::run([&] {
-    const asyncio::StallMonitor monitor({.limit = 20ms, .hook = [&](const asyncio::Stall& stall) {
-                                           stalls.push_back(stall);
-                                           gate.open();
-                                         }});
+    const asyncio::StallMonitor monitor({.limit = 20ms, .hook = gate.hook()});
     const auto culprit = asyncio::create_task(asyncio::async("culprit", [&] { gate.block(); })(),
                                               {.name = "the slow one"});
     await(culprit);
     await(asyncio::create_task([&] { gate.block(); }));  // once more, without a name
   });
+  const auto& stalls = gate.stalls;
   REQUIRE(stalls.size() >= 2);
   CHECK(stalls[0].duration >= 20ms);
   CHECK(stalls[0].task == "the slow one");
@@ -68,34 +77,25 @@ TEST_CASE("a monitor tells which task keeps the loop, and where") {
 }
 
 TEST_CASE("a callback that keeps the loop has no task") {
-  std::vector<asyncio::Stall> stalls;
-  const Gate gate;
+  Gate gate;
   asyncio::run([&] {
-    const asyncio::StallMonitor monitor({.limit = 20ms, .hook = [&](const asyncio::Stall& stall) {
-                                           stalls.push_back(stall);
-                                           gate.open();
-                                         }});
+    const asyncio::StallMonitor monitor({.limit = 20ms, .hook = gate.hook()});
     asyncio::get_running_loop().call_soon([&] { gate.block(); });
     await(asyncio::sleep(1ms));
   });
+  const auto& stalls = gate.stalls;
   REQUIRE(!stalls.empty());
   CHECK(stalls[0].task == "");
   CHECK(asyncio::str(stalls[0]).find(" s: a callback keeps it\n") != std::string::npos);
 }
 
 TEST_CASE("without a signal a stall is noticed all the same") {
-  std::vector<asyncio::Stall> stalls;
-  const Gate gate;
+  Gate gate;
   asyncio::run([&] {
-    const asyncio::StallMonitor monitor({.limit = 20ms,
-                                         .hook =
-                                             [&](const asyncio::Stall& stall) {
-                                               stalls.push_back(stall);
-                                               gate.open();
-                                             },
-                                         .signal = 0});
+    const asyncio::StallMonitor monitor({.limit = 20ms, .hook = gate.hook(), .signal = 0});
     gate.block();
   });
+  const auto& stalls = gate.stalls;
   REQUIRE(!stalls.empty());
   CHECK(stalls[0].backtrace.empty());
   CHECK(asyncio::str(stalls[0]).find("does not say why") != std::string::npos);
