@@ -15,8 +15,8 @@ sample_packages=(libexpat1-dev libsqlite3-dev libglib2.0-dev libuv1-dev libpq-de
 legacy_packages=(mariadb-server libmariadb-dev redis-server libhiredis-dev nginx-light
   libboost-dev liblmdb-dev libjemalloc2 libmimalloc2.0 curl wget git perl sqlite3 python3-requests
   python3-aiohttp python3-aiosmtpd dnsmasq-base openssh-server openssh-client libssh2-1-dev
-  mosquitto libmosquitto-dev slapd libldap-dev memcached libmemcached-dev libneon27-gnutls-dev
-  libmbedtls-dev libmodbus-dev libgit2-dev snmpd libsnmp-dev libzmq3-dev libssh-dev
+  mosquitto libmosquitto-dev slapd ldap-utils libldap-dev memcached libmemcached-dev
+  libneon27-gnutls-dev libmbedtls-dev libmodbus-dev libgit2-dev snmpd libsnmp-dev libzmq3-dev libssh-dev
   libcpp-httplib-dev libpoco-dev)
 
 # The C compiler that belongs to the C++ one: sanitizers of two compilers do not mix.
@@ -119,6 +119,7 @@ present() {
     nginx-light) PATH=$PATH:/usr/sbin command -v nginx >/dev/null ;;
     openssh-server) PATH=$PATH:/usr/sbin command -v sshd >/dev/null ;;
     openssh-client) command -v ssh >/dev/null ;;
+    ldap-utils) command -v ldapsearch >/dev/null ;;
     mosquitto | slapd | snmpd) PATH=$PATH:/usr/sbin command -v "$1" >/dev/null ;;
     g++-*-linux-gnu*) command -v "${1#g++-}-g++" >/dev/null ;;
     musl-dev) [ -e "/usr/include/$(uname -m)-linux-musl/features.h" ] ;;
