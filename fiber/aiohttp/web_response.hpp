@@ -127,8 +127,9 @@ class FIBER_API StreamResponse {
   }
   template <std::same_as<std::string> Text>
   auto write(Text&& data) const {
-    return asyncio::detail::Deferred(
-        [self = *this, data = std::move(data)] { detail::write(*self.object_.get(), data); });
+    return asyncio::detail::Deferred([self = *this, data = std::forward<Text>(data)] {
+      detail::write(*self.object_.get(), data);
+    });
   }
   /// Sends the last piece, which lives as for write(). Further calls do nothing.
   auto write_eof(std::string_view data = {}) const {
@@ -137,8 +138,9 @@ class FIBER_API StreamResponse {
   }
   template <std::same_as<std::string> Text>
   auto write_eof(Text&& data) const {
-    return asyncio::detail::Deferred(
-        [self = *this, data = std::move(data)] { detail::write_eof(*self.object_.get(), data); });
+    return asyncio::detail::Deferred([self = *this, data = std::forward<Text>(data)] {
+      detail::write_eof(*self.object_.get(), data);
+    });
   }
   auto drain() const {
     return asyncio::detail::Deferred([self = *this] { detail::drain(*self.object_.get()); });

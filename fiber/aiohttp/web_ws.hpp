@@ -91,12 +91,12 @@ class WebSocketMethods {
   auto send_str(std::string_view text) const { return sending(WSMsgType::text, text); }
   template <std::same_as<std::string> Text>
   auto send_str(Text&& text) const {
-    return sending(WSMsgType::text, std::move(text));
+    return sending(WSMsgType::text, std::forward<Text>(text));
   }
   auto send_bytes(std::string_view bytes) const { return sending(WSMsgType::binary, bytes); }
   template <std::same_as<std::string> Bytes>
   auto send_bytes(Bytes&& bytes) const {
-    return sending(WSMsgType::binary, std::move(bytes));
+    return sending(WSMsgType::binary, std::forward<Bytes>(bytes));
   }
   template <class Json>
   auto send_json(const Json& value) const {
