@@ -50,7 +50,7 @@ struct Wire {
 };
 
 struct ClientObject {
-  explicit ClientObject(TestServer its_server) : server(std::move(its_server)) {}
+  explicit ClientObject(const TestServer& its_server) : server(its_server) {}
 
   Wire connect() {
     auto [reader, writer] = await(asyncio::open_connection(server.host(), server.port()));
