@@ -26,8 +26,12 @@ class Counted {
 
   void retain() noexcept { ++refs_; }
   void release(std::uint32_t references = 1) noexcept {
-    refs_ -= references;
-    if (refs_ == 0) delete static_cast<Self*>(this);
+    // Not `if (--refs_ == 0)`: where an exception passes, GCC 12 leaves that store out, as if the
+    // object were deleted on both ways. The object would never end.
+    if (refs_ == references)
+      delete static_cast<Self*>(this);
+    else
+      refs_ -= references;
   }
 
  protected:

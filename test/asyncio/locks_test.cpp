@@ -3,9 +3,12 @@
 
 #include <doctest/doctest.h>
 
+#include <cstddef>
 #include <mutex>
 #include <string>
 #include <vector>
+
+#include <malloc.h>
 
 #include "support/events.hpp"
 #include "support/trace.hpp"
@@ -302,3 +305,27 @@ TEST_CASE("a loop that ends under waiting and holding tasks unwinds them") {
     CHECK(waiter.done());
   }
 }
+
+#if !defined(FIBER_ASAN) && !defined(FIBER_TSAN)
+TEST_CASE("a wait that is cancelled leaves no event and no lock behind") {
+  const auto used_after = [](int rounds) {
+    asyncio::run([&] {
+      for (int i = 0; i < rounds; ++i) {
+        const asyncio::Event event;
+        const asyncio::Lock lock;
+        await(lock.acquire());
+        const std::vector<asyncio::Task<>> tasks{
+            asyncio::create_task([event] { await(event.wait()); }),
+            asyncio::create_task([lock] { await(lock.acquire()); })};
+        await(asyncio::sleep(0));
+        for (const auto& task : tasks) task.cancel();
+        await(asyncio::wait(tasks));
+      }
+    });
+    return ::mallinfo2().uordblks;
+  };
+  used_after(1000);
+  const std::size_t before = used_after(1000);
+  CHECK(used_after(1000) < before + 20'000);
+}
+#endif
