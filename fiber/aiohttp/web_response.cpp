@@ -50,6 +50,39 @@ void say_charset(CIMultiDict& headers) {
     headers.set("Content-Type", type + "; charset=utf-8");
 }
 
+// Returns the bytes of characters up to U+00FF.
+std::string to_latin1(std::string_view text) {
+  std::string bytes;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto first = static_cast<unsigned char>(text[i]);
+    constexpr unsigned char kLastOfTwo = 0xC3;
+    if (first > kLastOfTwo)
+      throw ValueError("a text with characters beyond U+00FF cannot be encoded in ISO-8859-1");
+    if (first < 0x80)
+      bytes += text[i];
+    else
+      bytes += static_cast<char>(first << 6 | (static_cast<unsigned char>(text[++i]) & 0x3F));
+  }
+  return bytes;
+}
+
+// Returns the text in the charset that its receiver is told.
+std::string encoded(std::string text, std::string_view charset) {
+  const std::string name = http::lower(charset);
+  if (name.empty() || name == "utf-8" || name == "utf8") return text;
+  const bool ascii = std::all_of(text.begin(), text.end(),
+                                 [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+  // Most charsets have ASCII in them.
+  if (ascii && !name.starts_with("utf")) return text;
+  if (http::is_latin1(name) && http::is_valid_utf8(text)) return to_latin1(text);
+  throw ValueError("the text cannot be encoded in '" + name + "': give its bytes as `body`");
+}
+
+std::string charset_of(const ResponseObject& response) {
+  if (!response.headers.contains("Content-Type")) return response.charset;
+  return std::string(http::parse_media_type(response.headers["Content-Type"]).parameter("charset"));
+}
+
 ResponseRef make_response(ResponseOptions& options) {
   if (options.body && options.text) throw ValueError("body and text are not allowed together");
   const bool typed = !options.content_type.empty() || !options.charset.empty();
@@ -63,7 +96,7 @@ ResponseRef make_response(ResponseOptions& options) {
   object.content_type = std::move(options.content_type);
   object.charset = std::move(options.charset);
   if (options.text) {
-    object.body = std::move(*options.text);
+    object.body = encoded(std::move(*options.text), charset_of(object));
     object.has_body = true;
     if (object.headers.contains("Content-Type")) say_charset(object.headers);
     if (object.charset.empty()) object.charset = "utf-8";
@@ -159,13 +192,7 @@ void StreamResponse::content_type(std::string_view type) const {
   object().headers.erase("Content-Type");
   object().content_type = type;
 }
-std::string StreamResponse::charset() const {
-  const detail::ResponseObject& response = object();
-  if (response.headers.contains("Content-Type"))
-    return std::string(
-        http::parse_media_type(response.headers["Content-Type"]).parameter("charset"));
-  return response.charset;
-}
+std::string StreamResponse::charset() const { return detail::charset_of(object()); }
 void StreamResponse::charset(std::string_view charset) const {
   const std::string type = content_type();
   content_type(type);
@@ -221,7 +248,7 @@ void Response::body(std::string bytes) const {
   detail::with_body(object()).has_body = true;
 }
 void Response::text(std::string text) const {
-  body(std::move(text));
+  body(detail::encoded(std::move(text), charset()));
   if (object().headers.contains("Content-Type")) return;
   if (object().content_type.empty()) object().content_type = "text/plain";
   if (object().charset.empty()) object().charset = "utf-8";

@@ -161,7 +161,8 @@ class FIBER_API StreamResponse {
 };
 
 /// Keyword arguments of Response. `body` is bytes; `text` is UTF-8, with the default content type
-/// text/plain; charset=utf-8. Only one of the two may be given.
+/// text/plain; charset=utf-8. With another charset, of `charset` or of the field Content-Type, a
+/// text is sent in that: ISO-8859-1, or what ASCII can say. Only one of the two may be given.
 struct ResponseOptions {
   std::optional<std::string> body = {};
   int status = 200;
@@ -175,13 +176,15 @@ struct ResponseOptions {
 /// A response with its whole body. Python: aiohttp.web.Response.
 class FIBER_API Response : public StreamResponse {
  public:
-  /// Throws ValueError for two bodies, and for a content type that is given twice.
+  /// Throws ValueError for two bodies, for a content type that is given twice, and for a text that
+  /// cannot be encoded in its charset.
   explicit Response(ResponseOptions options = {});
 
   const std::string& body() const noexcept;
   void body(std::string bytes) const;
-  const std::string& text() const noexcept { return body(); }
-  /// Sets the charset to utf-8, and the content type to text/plain if there is none.
+  const std::string& text() const noexcept { return body(); }  ///< as encoded
+  /// Sets the charset to utf-8 if there is none, and the content type to text/plain likewise. Throws
+  /// ValueError for a text that cannot be encoded in the charset.
   void text(std::string text) const;
 };
 

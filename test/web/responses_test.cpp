@@ -94,6 +94,27 @@ TEST_CASE("responses say what they are") {
   });
 }
 
+TEST_CASE("a text is sent in the charset that is named") {
+  const auto bytes_of = [](web::ResponseOptions options) {
+    return web::Response(std::move(options)).body();
+  };
+  CHECK(bytes_of({.text = "a\u00e4\u00ff", .charset = "Latin-1"}) == "a\xE4\xFF");
+  CHECK(bytes_of({.text = "\u00e4", .headers = {{"Content-Type", "a/b; charset=iso-8859-1"}}}) ==
+        "\xE4");
+  CHECK(bytes_of({.text = "\u20ac", .charset = "UTF8"}) == "\u20ac");
+  CHECK(bytes_of({.text = "abc", .charset = "koi8-r"}) == "abc");
+  for (const char* charset : {"latin-1", "us-ascii", "koi8-r"})
+    CHECK_THROWS_AS(bytes_of({.text = "\u20ac", .charset = charset}), fiber::ValueError);
+  CHECK_THROWS_AS(bytes_of({.text = "a", .charset = "utf-16"}), fiber::ValueError);
+  CHECK_THROWS_AS(bytes_of({.text = "\xC3", .charset = "latin-1"}), fiber::ValueError);
+  const web::Response changed({.text = "a", .charset = "latin-1"});
+  changed.text("\u00e4");
+  CHECK(changed.body() == "\xE4");
+  CHECK(changed.charset() == "latin-1");
+  CHECK_THROWS_AS(changed.text("\u20ac"), fiber::ValueError);
+  CHECK(changed.body() == "\xE4");
+}
+
 TEST_CASE("a response's own Server, and a type without a charset") {
   web::Application app;
   app.router().add_get("/", [](web::Request&) {
