@@ -3,11 +3,13 @@
 #include <fiber/aiohttp/web_cleanup.hpp>
 #include <fiber/asyncio/futures.hpp>
 #include <fiber/asyncio/runners.hpp>
+#include <fiber/asyncio/tasks.hpp>
 #include <fiber/exceptions.hpp>
 
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <utility>
 
 namespace fiber::aiohttp::web {
 
@@ -253,52 +255,78 @@ SockSite::SockSite(const BaseRunner& runner, int fd, SiteOptions options)
 
 namespace {
 
+// SIGINT and SIGTERM end run_app(): the first one in order, also while the application begins, the
+// second one without waiting for requests and clean-ups.
+class Signals {
+ public:
+  explicit Signals(bool used) : used_(used) {
+    if (!used_) return;
+    for (const int signal : kSignals) loop_.add_signal_handler(signal, [this] { on_signal(); });
+  }
+  Signals(const Signals&) = delete;
+  Signals& operator=(const Signals&) = delete;
+  ~Signals() {
+    if (!used_) return;
+    for (const int signal : kSignals) loop_.remove_signal_handler(signal);
+  }
+
+  /// Says that the application ends: there is nothing that a signal could begin.
+  void ending() noexcept { ending_ = true; }
+  bool received() const noexcept { return received_; }
+
+ private:
+  static constexpr int kSignals[] = {SIGINT, SIGTERM};
+
+  void on_signal() {
+    if (std::exchange(ending_, true)) throw GracefulExit();
+    received_ = true;
+    task_.cancel();
+  }
+
+  const asyncio::EventLoop loop_ = asyncio::get_running_loop();
+  const asyncio::TaskRef task_ = asyncio::current_task();
+  const bool used_;
+  bool ending_ = false;
+  bool received_ = false;
+};
+
+void print_sites(const AppRunner& runner, const RunAppOptions& options) {
+  std::string names;
+  for (const std::string& name : runner.sites()) names += (names.empty() ? "" : ", ") + name;
+  const std::string text = "======== Running on " + names + " ========\n(Press CTRL+C to quit)";
+  if (options.print) return options.print(text);
+  std::puts(text.c_str());
+  std::fflush(stdout);
+}
+
 void serve_for_ever(const Application& app, const RunAppOptions& options) {
   const AppRunner runner(app,
                          {.server = options.server, .shutdown_timeout = options.shutdown_timeout});
+  Signals signals(options.handle_signals);
   struct Cleanup {
     const AppRunner& runner;
+    Signals& signals;
     void enter() const noexcept {}
     bool exit(const std::exception_ptr&) const {
+      signals.ending();
       await(runner.cleanup());
       return false;
     }
   };
-  asyncio::with(Cleanup{runner}, [&] {
-    await(runner.setup());
-    SiteOptions site = options.site;
-    if (options.ssl_context) site.ssl_context = options.ssl_context;
-    if (options.path) await(UnixSite(runner, *options.path, site).start());
-    if (options.host || !options.path)
-      await(TCPSite(runner, options.host.value_or(""), options.port, site).start());
-    std::string names;
-    for (const std::string& name : runner.sites()) names += (names.empty() ? "" : ", ") + name;
-    const std::string text = "======== Running on " + names + " ========\n(Press CTRL+C to quit)";
-    if (options.print) {
-      options.print(text);
-    } else {
-      std::puts(text.c_str());
-      std::fflush(stdout);
-    }
-    const asyncio::Future<> stop = asyncio::get_running_loop().create_future();
-    const asyncio::EventLoop loop = asyncio::get_running_loop();
-    struct Signals {
-      const asyncio::EventLoop& loop;
-      bool used;
-      ~Signals() {
-        if (!used) return;
-        loop.remove_signal_handler(SIGINT);
-        loop.remove_signal_handler(SIGTERM);
-      }
-    } signals{loop, options.handle_signals};
-    if (options.handle_signals) {
-      for (const int signal : {SIGINT, SIGTERM})
-        loop.add_signal_handler(signal, [stop] {
-          if (!stop.done()) stop.set_result();
-        });
-    }
-    await(stop);
-  });
+  try {
+    asyncio::with(Cleanup{runner, signals}, [&] {
+      await(runner.setup());
+      SiteOptions site = options.site;
+      if (options.ssl_context) site.ssl_context = options.ssl_context;
+      if (options.path) await(UnixSite(runner, *options.path, site).start());
+      if (options.host || !options.path)
+        await(TCPSite(runner, options.host.value_or(""), options.port, site).start());
+      print_sites(runner, options);
+      await(asyncio::get_running_loop().create_future<void>());
+    });
+  } catch (const asyncio::CancelledError&) {
+    if (!signals.received()) throw;
+  }
 }
 
 }  // namespace

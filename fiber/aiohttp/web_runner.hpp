@@ -155,7 +155,9 @@ struct RunAppOptions {
   std::function<void(std::string_view)> print = {};
   SiteOptions site = {};
   ServerOptions server = {};
-  bool handle_signals = true;  ///< SIGINT and SIGTERM end the server in order
+  /// SIGINT and SIGTERM end the server in order, also while the application begins; the second one
+  /// ends it without waiting for requests and clean-ups.
+  bool handle_signals = true;
 };
 
 /// Runs an application in a loop of its own until SIGINT or SIGTERM arrives, or the application

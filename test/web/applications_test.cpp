@@ -4,6 +4,7 @@
 #include <fiber/asyncio/testing.hpp>
 
 #include <chrono>
+#include <csignal>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -131,6 +132,38 @@ TEST_CASE("after a start that has failed the contexts are left, and nothing else
   CHECK_THROWS_AS(web::run_app(nested(notes), {.print = [](std::string_view) {}}),
                   std::runtime_error);
   CHECK(notes.events.back() == "leave inner 1");
+}
+
+TEST_CASE("a signal ends run_app in order, the second one at once, also a startup that waits") {
+  for (const int signal : {SIGINT, SIGTERM}) {
+    const auto events_of = [&](const std::string& waits, int signals) {
+      Notes notes;
+      web::Application app;
+      const auto function = [&](const std::string& name) {
+        return [&notes, waits, signals, signal, name](web::Application&) {
+          notes.note(name);
+          if (name == "startup")
+            for (int i = 0; i < signals; ++i)
+              asyncio::get_running_loop().call_later((i + 1) * 5ms, [=] { ::raise(signal); });
+          if (name != waits) return;
+          await(asyncio::sleep(signals > 1 ? 60s : 20ms));
+          notes.note(name + " has waited");
+        };
+      };
+      app.cleanup_ctx().append(notes.context("context"));
+      app.on_startup().append(function("startup"));
+      app.on_shutdown().append(function("shutdown"));
+      app.on_cleanup().append(function("cleanup"));
+      web::run_app(app, {.host = "127.0.0.1", .port = 0, .print = [](std::string_view) {}});
+      return text(notes.events);
+    };
+    CHECK(events_of("startup", 1) == text({"enter context", "startup", "leave context"}));
+    CHECK(events_of("shutdown", 1) == text({"enter context", "startup", "shutdown",
+                                            "shutdown has waited", "leave context", "cleanup"}));
+    CHECK(events_of("shutdown", 2) == text({"enter context", "startup", "shutdown"}));
+    CHECK(events_of("cleanup", 2) ==
+          text({"enter context", "startup", "shutdown", "leave context", "cleanup"}));
+  }
 }
 
 TEST_CASE("all of a clean-up is done, whatever parts of it throw") {
