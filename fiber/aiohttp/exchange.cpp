@@ -136,6 +136,7 @@ std::pair<asyncio::StreamReader, asyncio::StreamWriter> Exchange::take_connectio
   stop_timers();
   const core::Ref<Ride> ride = std::exchange(ride_, {});
   const asyncio::Transport transport = ride ? engine_.detach(*ride) : asyncio::Transport();
+  if (!transport) check();  // the session may have been closed
   if (!transport) throw ServerDisconnectedError();
   taken_connection_ = transport;
   const asyncio::StreamReader reader;

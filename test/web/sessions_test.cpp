@@ -189,6 +189,30 @@ TEST_CASE("a session that is closed closes its WebSockets") {
   });
 }
 
+TEST_CASE("a session that is closed during a handshake is what the handshake tells") {
+  with_session({}, [](TestServer& server, aiohttp::ClientSession&) {
+    bool open = false;
+    for (int turns = 0; !open; ++turns) {
+      aiohttp::ClientSession session;
+      const auto connect = asyncio::create_task([&] {
+        try {
+          await(session.ws_connect(server.make_url("/ws")));
+          return std::string("open");
+        } catch (const aiohttp::ClientConnectionError& error) {
+          return std::string(error.what());
+        }
+      });
+      await(asyncio::sleep(0));
+      for (int i = 0; i < turns; ++i) await(asyncio::sleep(0));
+      await(session.close());
+      const std::string outcome = await(connect);
+      open = outcome == "open";
+      CAPTURE(turns);
+      CHECK((open || outcome == "Session is closed"));
+    }
+  });
+}
+
 TEST_CASE("session.ws_connect: what comes right behind the handshake is not lost, however much") {
   // "ABC", then a message of 100 000 bytes, in the packet of the answer 101 and those after it.
   asyncio::testing::run_test([&] {
