@@ -63,7 +63,7 @@ class WebSocketMethods {
  public:
   /// Returns the next message. To be awaited, like the functions below; by one task at a time. The
   /// type is `error` if the peer has violated the protocol, or is gone; after the end it is
-  /// `closed` four times, then RuntimeError is thrown. Throws TimeoutError.
+  /// `closed`, for a server four times, then RuntimeError is thrown. Throws TimeoutError.
   auto receive(std::optional<Seconds> timeout = {}) const {
     return asyncio::detail::Deferred(
         [self = derived(), timeout] { return detail::receive(self.object(), timeout); });

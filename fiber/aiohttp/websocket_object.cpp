@@ -281,7 +281,8 @@ WSMessage WebSocketObject::receive(std::optional<http::Seconds> timeout) {
   if (receiver_) throw RuntimeError("Concurrent call to receive() is not allowed");
   if (closed_) {
     constexpr int kMost = 5;
-    if (++reads_after_close_ >= kMost) throw RuntimeError("WebSocket connection is closed.");
+    if (!client_ && ++reads_after_close_ >= kMost)
+      throw RuntimeError("WebSocket connection is closed.");
     return {.type = WSMsgType::closed};
   }
   if (answer_due_) {  // the peer has sent its last frame, and waits for ours
