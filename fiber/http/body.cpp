@@ -53,7 +53,7 @@ class StreamSource : public BodySource {
     stream_->seekg(start_);
     constexpr auto kLast = std::numeric_limits<std::streamoff>::max();
     if (end == std::istream::pos_type(kLast)) raise_os_error(EISDIR, "The stream to send");
-    if (end >= start_) size_ = static_cast<std::uint64_t>(end - start_);
+    if (end >= start_ && !hides_size(end)) size_ = static_cast<std::uint64_t>(end - start_);
   }
 
   std::optional<std::uint64_t> size() const override { return size_; }
@@ -72,6 +72,15 @@ class StreamSource : public BodySource {
   }
 
  private:
+  // Whether there are bytes beyond the end: files of /proc have no size, and devices none.
+  bool hides_size(std::istream::pos_type end) {
+    if (end != start_) return false;
+    const bool hides = stream_->peek() != std::istream::traits_type::eof();
+    stream_->clear();
+    if (!hides) stream_->seekg(start_);
+    return hides;
+  }
+
   std::shared_ptr<std::istream> stream_;
   std::istream::pos_type start_ = -1;
   std::optional<std::uint64_t> size_;
@@ -116,6 +125,7 @@ std::shared_ptr<BodySource> source_of(std::function<std::string()> next) {
   return std::make_shared<PieceSource>(std::move(next));
 }
 std::shared_ptr<BodySource> source_of(std::shared_ptr<std::istream> stream) {
+  if (!stream) return nullptr;  // Python: data=None
   return one_at_a_time(std::make_shared<StreamSource>(std::move(stream)));
 }
 std::shared_ptr<BodySource> one_at_a_time(std::shared_ptr<BodySource> source) {

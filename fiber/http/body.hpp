@@ -49,7 +49,7 @@ namespace detail {
 /// Makes a source of the pieces that `next` returns, "" at the end. `next` is called when there is
 /// room to send.
 FIBER_API std::shared_ptr<BodySource> source_of(std::function<std::string()> next);
-/// Makes a source of the rest of a stream.
+/// Makes a source of the rest of a stream; null of a null pointer.
 FIBER_API std::shared_ptr<BodySource> source_of(std::shared_ptr<std::istream> stream);
 /// Makes a source of one that blocks(), for several threads: while one reads, a second read()
 /// waits, and rewind() does not: it leaves its work to the next read().

@@ -173,6 +173,24 @@ TEST_CASE("a stream is sent from where it stands, with its length") {
   CHECK(server.received().back().ends_with("\r\n\r\n" + large));
 }
 
+TEST_CASE("a file that hides its size, as those of /proc do, is sent all the same") {
+  HttpServer server;
+  std::ifstream file("/proc/version");
+  std::string content;
+  std::getline(file, content);
+  content += '\n';
+  CHECK(requests::post(server.url("/fixed"), {.data = std::ifstream("/proc/version")}).ok());
+  CHECK(body_of(server.received().back()) == content);
+  CHECK(requests::post(server.url("/fixed"),
+                       {.files = {{"f", requests::File::open("/proc/version")}}})
+            .ok());
+  CHECK(has(server.received().back(), "Transfer-Encoding: chunked"));
+  CHECK(body_of(server.received().back()).find(content) != std::string::npos);
+  // None is no body, as in Python.
+  CHECK(requests::post(server.url("/fixed"), {.data = std::shared_ptr<std::istream>()}).ok());
+  CHECK(has(server.received().back(), "Content-Length: 0"));
+}
+
 TEST_CASE("pieces of a function, a generator and a range go out in chunks") {
   HttpServer server;
   const auto sent = [&](requests::Body body, const char* method = "POST") {
