@@ -105,6 +105,8 @@ void TransportObject::start_layer(core::Owner<TransportLayer> layer) {
     put_layer(std::move(layer), true);
     if (reader_ != nullptr) reader_->set_source(this);
     user_paused_ = false;
+    // As CPython: the layer is told of an end that the stream knows already.
+    read_ended_ = false;
     // The layer counts anew: tasks in drain(), and the protocol, go on.
     if (drain_waits_) resume_sending();
     layer_->hold();  // until begin()

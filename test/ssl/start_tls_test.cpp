@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <string>
@@ -11,6 +12,7 @@
 
 namespace asyncio = fiber::asyncio;
 namespace ssl = fiber::ssl;
+using namespace std::chrono_literals;
 using asyncio::await;
 using asyncio::StreamReader;
 using asyncio::StreamWriter;
@@ -212,4 +214,43 @@ TEST_CASE("start_tls resumes reading that was paused") {
     hang_up(writer);
     finish(server);
   });
+}
+
+TEST_CASE("start_tls after the other side's end fails at once") {
+  Events events;
+  asyncio::run([&] {
+    const auto server = await(asyncio::start_server(
+        [&](StreamReader&, StreamWriter& writer) {
+          writer.write("go\n");
+          hang_up(writer);
+        },
+        "127.0.0.1", 0));
+    const int port = server.sockets()[0].port();
+    const auto [reader, writer] = await(asyncio::open_connection("localhost", port));
+    events(await(reader.read()));
+    events(thrown_by([&, writer = writer] {
+      await(writer.start_tls(client_context(),
+                             {.server_hostname = "localhost", .ssl_handshake_timeout = 5s}));
+    }));
+    // A protocol that keeps its side of the connection open.
+    struct Open : asyncio::Protocol {
+      bool eof_received() override {
+        if (!ended.done()) ended.set_result();
+        return true;
+      }
+      asyncio::Future<> ended = asyncio::get_running_loop().create_future();
+    };
+    const auto loop = asyncio::get_running_loop();
+    const auto [transport, protocol] =
+        await(loop.create_connection([] { return std::make_shared<Open>(); }, "localhost", port));
+    await(protocol->ended);
+    events(thrown_by([&, transport = transport] {
+      await(loop.start_tls(transport, std::make_shared<Open>(), client_context(),
+                           {.server_hostname = "localhost", .ssl_handshake_timeout = 5s}));
+    }));
+    finish(server);
+  });
+  const std::string refused =
+      "ConnectionResetError('the other side has closed the connection during the TLS handshake')";
+  CHECK(events.take() == "go\n " + refused + " " + refused);
 }
