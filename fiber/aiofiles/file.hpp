@@ -142,10 +142,13 @@ class FIBER_API File {
       return detail::write(file.object(), std::move(data));
     });
   }
-  /// Writes the lines, without adding line ends. Await it.
+  /// Writes the lines in one piece, without adding line ends. Await it.
   auto writelines(std::vector<std::string> lines) const {
     return asyncio::detail::Deferred([file = *this, lines = std::move(lines)]() mutable {
-      for (std::string& line : lines) detail::write(file.object(), std::move(line));
+      std::string all;
+      for (const std::string& line : lines) all += line;
+      lines.clear();
+      detail::write(file.object(), std::move(all));
     });
   }
   /// Moves the position; `whence`: SEEK_SET, SEEK_CUR, SEEK_END. Returns the new one. Await it.

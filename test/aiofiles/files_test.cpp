@@ -273,6 +273,27 @@ TEST_CASE("calls of several tasks come one after the other") {
   });
 }
 
+TEST_CASE("writelines of several tasks are not mixed") {
+  const Folder folder;
+  const auto lines = [](char letter) {
+    return std::vector<std::string>(3, std::string(400, letter));
+  };
+  asyncio::run([&] {
+    for (const std::size_t buffering : {0, 1000}) {
+      const auto file = await(aiofiles::open(folder / "new", "w", {.buffering = buffering}));
+      const auto write = [&](char letter) {
+        return asyncio::create_task([=] { await(file.writelines(lines(letter))); });
+      };
+      await(asyncio::gather(write('a'), write('b'), write('c')));
+      await(file.close());
+      CHECK(folder.content("new") ==
+            std::string(1200, 'a') + std::string(1200, 'b') + std::string(1200, 'c'));
+      CHECK(thrown_by([&] { await(file.writelines({})); }) ==
+            "ValueError('I/O operation on closed file.')");
+    }
+  });
+}
+
 TEST_CASE("other tasks run while a file is read, even if all of it is in memory") {
   const Folder folder;
   folder.make("old", numbers(10'000));
