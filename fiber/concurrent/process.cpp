@@ -279,8 +279,7 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
       polled_.push_back({worker.socket.get(), POLLIN, 0});
       polled_.push_back({worker.process.get(), POLLIN, 0});
     }
-    while (poll(polled_.data(), polled_.size(), -1) < 0) {
-    }
+    if (!wait_for_event()) return false;
     std::uint64_t wakes;
     [[maybe_unused]] const ssize_t drained = read(wake_.get(), &wakes, sizeof wakes);
 
@@ -301,6 +300,21 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
     healthy = healthy && hand_out();
     for (Job& job : done) settle(*job.work, std::move(job.reply));
     return healthy;
+  }
+
+  // Returns false if it is not possible: the program may have lowered its limit of open files below
+  // the number of the pool's.
+  bool wait_for_event() {
+    while (poll(polled_.data(), polled_.size(), -1) < 0) {
+      if (errno == EINTR || errno == ENOMEM) continue;
+      try {
+        raise_os_error(errno, "poll");
+      } catch (...) {
+        detail::report("Exception in the manager of a process pool:");
+      }
+      return false;
+    }
+    return true;
   }
 
   static bool receive(Worker& worker) {
