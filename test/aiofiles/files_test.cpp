@@ -281,10 +281,11 @@ TEST_CASE("writelines of several tasks are not mixed") {
   asyncio::run([&] {
     for (const std::size_t buffering : {0, 1000}) {
       const auto file = await(aiofiles::open(folder / "new", "w", {.buffering = buffering}));
-      const auto write = [&](char letter) {
-        return asyncio::create_task([=] { await(file.writelines(lines(letter))); });
-      };
-      await(asyncio::gather(write('a'), write('b'), write('c')));
+      std::vector<asyncio::Task<>> tasks;
+      for (const char letter : {'a', 'b', 'c'})
+        tasks.push_back(
+            asyncio::create_task([&, letter] { await(file.writelines(lines(letter))); }));
+      await(asyncio::gather(tasks));
       await(file.close());
       CHECK(folder.content("new") ==
             std::string(1200, 'a') + std::string(1200, 'b') + std::string(1200, 'c'));
