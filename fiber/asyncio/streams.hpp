@@ -22,6 +22,7 @@
 #include <concepts>
 #include <cstddef>
 #include <exception>
+#include <initializer_list>
 #include <iterator>
 #include <optional>
 #include <span>
@@ -78,6 +79,9 @@ class FIBER_API StreamReader {
     return detail::Deferred([object = checked(), separators = std::move(separators)] {
       return object->readuntil(separators);
     });
+  }
+  auto readuntil(std::initializer_list<std::string> separators) const {
+    return readuntil(std::vector<std::string>(separators));
   }
 
   /// Returns true if the end was received and no byte is left to read.
