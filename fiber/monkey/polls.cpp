@@ -11,7 +11,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
-#include <utility>
 #include <vector>
 
 #include <fcntl.h>
@@ -157,12 +156,17 @@ class Sets {
       if (users_[i] != nullptr)
         std::copy_n(reinterpret_cast<const unsigned long*>(users_[i]), words_, part(i));
   }
-  // Before a call: copies the original sets back into the user's sets, if a call has written there.
-  void reset() noexcept {
-    if (!std::exchange(written_, true)) return;
+  // After a call that has found nothing, and has emptied the user's sets: while the task waits, and
+  // after a failure, such as a signal's, or a jump out of its handler, they are what they were.
+  void restore() noexcept {
     for (std::size_t i = 0; i < 3; ++i)
       if (users_[i] != nullptr)
         std::copy_n(part(i), words_, reinterpret_cast<unsigned long*>(users_[i]));
+  }
+  // At the end of the time limit.
+  void clear() noexcept {
+    for (fd_set* set : users_)
+      if (set != nullptr) std::fill_n(reinterpret_cast<unsigned long*>(set), words_, 0UL);
   }
   std::size_t size() const noexcept {
     std::size_t bits = 0;
@@ -191,7 +195,6 @@ class Sets {
   std::size_t words_;
   fd_set* users_[3];
   std::vector<unsigned long> asked_;
-  bool written_ = false;
 };
 
 // The kernel looks at no more bits than its table of this process has places; programs that pass
@@ -223,10 +226,13 @@ int select_with(const Call& call, int count, fd_set* reading, fd_set* writing, f
     Sets sets(count, reading, writing, except);
     Waits waits(sets.size());
     sets.add_to(waits, count);
-    return until_ready(call, waits, timeout, has_mask, [&] {
-      sets.reset();
-      return now();
+    const int result = until_ready(call, waits, timeout, has_mask, [&] {
+      const int found = now();
+      if (found == 0) sets.restore();
+      return found;
     });
+    if (result == 0) sets.clear();
+    return result;
   } catch (const std::bad_alloc&) {
     errno = ENOMEM;
     return -1;
