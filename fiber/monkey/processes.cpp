@@ -3,6 +3,7 @@
 #include <fiber/core/signal_mask.hpp>
 #include <fiber/monkey/descriptor.hpp>
 #include <fiber/monkey/hooks.hpp>
+#include <fiber/monkey/interruptions.hpp>
 #include <fiber/monkey/memory.hpp>
 #include <fiber/monkey/real.hpp>
 #include <fiber/monkey/waiting.hpp>
@@ -10,6 +11,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstddef>
+#include <iterator>
 #include <utility>
 
 #include <fcntl.h>
@@ -157,22 +160,41 @@ class ChildrenUntold {
   }
 };
 
-// Unlike libc's system(), does not ignore signals of the terminal in this process: Ctrl-C reaches
-// the shell and cancels the task, too. A cancelled command is killed.
-int system_(const char* command) noexcept {
-  Call call;
-  if (!call || command == nullptr) return real().system(command);
-  const ChildrenUntold untold;
-  posix_spawnattr_t attributes;
-  int error = ::posix_spawnattr_init(&attributes);
-  if (error != 0) {
-    errno = error;
-    return -1;
+// The signals of the terminal, which reach the command as well. libc's system() ignores them
+// meanwhile; here a program is left alone that has other tasks, which Ctrl-C cancels.
+class SignalsOfTerminal {
+ public:
+  explicit SignalsOfTerminal(bool ignores) noexcept : ignores_(ignores) {
+    ::sigemptyset(&standard_);
+    struct sigaction ignored {};
+    ignored.sa_handler = SIG_IGN;
+    for (std::size_t i = 0; i < std::size(kSignals); ++i) {
+      ::sigaction(kSignals[i], ignores_ ? &ignored : nullptr, &before_[i]);
+      if (before_[i].sa_handler != SIG_IGN) ::sigaddset(&standard_, kSignals[i]);
+    }
   }
-  sigset_t standard;
-  ::sigemptyset(&standard);
-  ::sigaddset(&standard, SIGINT);
-  ::sigaddset(&standard, SIGQUIT);
+  SignalsOfTerminal(const SignalsOfTerminal&) = delete;
+  SignalsOfTerminal& operator=(const SignalsOfTerminal&) = delete;
+  ~SignalsOfTerminal() {
+    const int error = errno;
+    for (std::size_t i = 0; ignores_ && i < std::size(kSignals); ++i)
+      ::sigaction(kSignals[i], &before_[i], nullptr);
+    errno = error;
+  }
+  // Those that the command does not ignore: the program did not, either.
+  const sigset_t& standard_for_command() const noexcept { return standard_; }
+
+ private:
+  static constexpr int kSignals[] = {SIGINT, SIGQUIT};
+  bool ignores_;
+  sigset_t standard_;
+  struct sigaction before_[std::size(kSignals)];
+};
+
+// Starts the shell. Returns an error number.
+int start_shell(const char* command, const sigset_t& standard, pid_t& pid) noexcept {
+  posix_spawnattr_t attributes;
+  if (const int error = ::posix_spawnattr_init(&attributes)) return error;
   ::posix_spawnattr_setsigdefault(&attributes, &standard);
   const sigset_t* mask = core::mask_for_children();
   if (mask != nullptr) ::posix_spawnattr_setsigmask(&attributes, mask);
@@ -180,17 +202,30 @@ int system_(const char* command) noexcept {
       &attributes,
       static_cast<short>(POSIX_SPAWN_SETSIGDEF | (mask != nullptr ? POSIX_SPAWN_SETSIGMASK : 0)));
   const char* arguments[] = {"sh", "-c", command, nullptr};
-  pid_t pid = -1;
-  error = ::posix_spawn(&pid, "/bin/sh", nullptr, &attributes, const_cast<char**>(arguments),
-                        ::environ);
+  const int error = ::posix_spawn(&pid, "/bin/sh", nullptr, &attributes,
+                                  const_cast<char**>(arguments), ::environ);
   ::posix_spawnattr_destroy(&attributes);
+  return error;
+}
+
+// A cancelled command is killed; handlers of signals do not interrupt the wait for it.
+int system_(const char* command) noexcept {
+  Call call;
+  if (!call || command == nullptr) return real().system(command);
+  const ChildrenUntold untold;
+  const SignalsOfTerminal terminal(is_interrupted_by_signals(call.task()));
+  pid_t pid = -1;
+  int error = start_shell(command, terminal.standard_for_command(), pid);
   if (error != 0) {
     errno = error;
     return W_EXITCODE(127, 0);  // as if the shell had ended so: POSIX
   }
   int status = -1;
-  const pid_t ended = wait_for_child(call, end_of(pid),
-                                     [&] { return real().wait4(pid, &status, WNOHANG, nullptr); });
+  pid_t ended = -1;
+  do
+    ended = wait_for_child(call, end_of(pid),
+                           [&] { return real().wait4(pid, &status, WNOHANG, nullptr); });
+  while (ended < 0 && errno == EINTR && !call.task().has_told_library());
   if (ended == pid) return call.done(1), status;
   error = errno;
   if (error == ECHILD) return -1;  // others have waited for it: the number may be another's
