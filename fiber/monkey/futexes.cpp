@@ -50,7 +50,8 @@ long wait_for_change(const std::uint32_t* word, long operation, std::uint32_t va
   const std::int64_t end = std::min(deadline, call.deadline_after(kLongest));
   Backoff backoff;
   while (!has_changed()) {
-    if (backoff.pause(call, end)) continue;
+    // A wait with a time limit is never restarted after a handler.
+    if (backoff.pause(call, end, limit == nullptr)) continue;
     if (errno != EAGAIN) return -1;
     if (end != deadline) break;
     errno = ETIMEDOUT;

@@ -143,7 +143,8 @@ int when_posted(sem_t* semaphore, clockid_t clock, const timespec* until, F bloc
     if (::sem_trywait(semaphore) == 0) return call.done(0);
     if (errno == EINTR) continue;
     if (errno != EAGAIN) return -1;
-    if (backoff.pause(call, deadline)) continue;
+    // A wait with a time limit is never restarted after a handler.
+    if (backoff.pause(call, deadline, until == nullptr)) continue;
     if (errno == EAGAIN) errno = ETIMEDOUT;
     // A task that is unwound with its loop must come to an end: EINTR makes programs try again.
     if (call.task().abandoned()) errno = ECANCELED;

@@ -50,10 +50,10 @@ bool Attempts::again() noexcept {
       shut_down_ = is_shut_down_for_reading(fd_);
       if (shut_down_) return true;
     }
-    if (++fruitless_ > kPatiently) return backoff_.pause(call_, patience_->deadline);
+    if (++fruitless_ > kPatiently) return backoff_.pause(call_, patience_->deadline, !has_moved_);
   }
-  switch (
-      call_.wait(fd_, direction_ == Direction::reading ? EPOLLIN : EPOLLOUT, patience_->deadline)) {
+  switch (call_.wait(fd_, direction_ == Direction::reading ? EPOLLIN : EPOLLOUT,
+                     patience_->deadline, !has_moved_)) {
     case Wake::ready: woken_ = true; return true;
     case Wake::timed_out: errno = EAGAIN; return false;
     case Wake::failed:

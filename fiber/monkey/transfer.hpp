@@ -40,7 +40,12 @@ class Attempts {
   // The flag of the next attempt to receive: MSG_DONTWAIT; none for a socket that is shut down for
   // reading. Datagram sockets tell their end only to those who would wait for it.
   int flag() const noexcept { return shut_down_ ? 0 : MSG_DONTWAIT; }
-  void progress() noexcept { fruitless_ = 0; }
+  // Bytes have moved: a handler of a signal ends the call, which tells of them, even with
+  // SA_RESTART.
+  void progress() noexcept {
+    fruitless_ = 0;
+    has_moved_ = true;
+  }
 
  private:
   const Call& call_;
@@ -49,6 +54,7 @@ class Attempts {
   bool unwatchable_ = false;
   bool woken_ = false;
   bool shut_down_ = false;
+  bool has_moved_ = false;
   int fruitless_ = 0;
   std::optional<Patience> patience_;
   Backoff backoff_;

@@ -125,10 +125,10 @@ std::int64_t Call::deadline_at(clockid_t clock, const timespec& until) const noe
   return deadline_after(nanoseconds(until) - nanoseconds(other));
 }
 
-Wake Call::wait(int fd, std::uint32_t events, std::int64_t deadline) const noexcept {
+Wake Call::wait(int fd, std::uint32_t events, std::int64_t deadline, bool restarts) const noexcept {
   DescriptorWait one{.fd = fd, .events = events};
   // A call with a time limit, such as SO_RCVTIMEO, is never restarted.
-  return wait_for(std::span(&one, 1), deadline, nullptr, deadline == kNever);
+  return wait_for(std::span(&one, 1), deadline, nullptr, restarts && deadline == kNever);
 }
 
 Wake Call::wait(std::span<DescriptorWait> descriptors, std::int64_t deadline,

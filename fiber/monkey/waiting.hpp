@@ -101,7 +101,9 @@ class Call {
   // Converts the time `until` of another clock; a time in the past becomes now.
   std::int64_t deadline_at(clockid_t clock, const timespec& until) const noexcept;
 
-  Wake wait(int fd, std::uint32_t events, std::int64_t deadline) const noexcept;
+  // `restarts`: goes on after a handler with SA_RESTART.
+  Wake wait(int fd, std::uint32_t events, std::int64_t deadline,
+            bool restarts = true) const noexcept;
   // Waits for a ready descriptor, or until the waiter in `shown` is woken, or perhaps earlier.
   Wake wait(std::span<DescriptorWait> descriptors, std::int64_t deadline,
             asyncio::detail::Waiter** shown = nullptr) const noexcept;

@@ -2,8 +2,12 @@
 #include <fiber/asyncio/base_tasks.hpp>
 #include <fiber/monkey/interruptions.hpp>
 
+#include <linux/futex.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/select.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <cerrno>
@@ -11,6 +15,7 @@
 #include <ctime>
 
 #include "monkey/support.hpp"
+#include "monkey/thread_calls.hpp"
 
 using namespace monkey_test;
 
@@ -119,6 +124,92 @@ TEST_CASE("with SA_RESTART reading goes on, and what sleeps or polls does not") 
     say(error_of(calls::recv(ends.a, &byte, 1, 0)), handled);
   });
   CHECK(say.take() == "1 1 EINTR 2 EINTR 3 EINTR 4");
+}
+
+TEST_CASE(
+    "with SA_RESTART a call that has moved bytes tells of them, and time limits do not go on") {
+  Said say;
+  const Handler handler(SIGUSR1, count, SA_RESTART);
+  run_interrupted([&] {
+    const std::string much(5'000'000, 'x');
+    const Ends pipe = monkey_test::pipe();
+    soon(SIGUSR1);
+    const ssize_t written = calls::write(pipe.b, much.data(), much.size());
+    CHECK(written > 0);
+    CHECK(written < 5'000'000);
+    const Ends ends = socket_pair();
+    CHECK(calls::write(ends.b, "abc", 3) == 3);
+    char bytes[6];
+    soon(SIGUSR1);
+    say(error_of(calls::recv(ends.a, bytes, sizeof bytes, MSG_WAITALL)), handled);
+    sem_t semaphore;
+    ::sem_init(&semaphore, 0, 0);
+    timespec until{};
+    ::clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 3600;
+    soon(SIGUSR1);
+    say(error_of(calls::sem_timedwait(&semaphore, &until)), handled);
+    unsigned word = 0;
+    const timespec hour{.tv_sec = 3600, .tv_nsec = 0};
+    soon(SIGUSR1);
+    say(error_of(calls::syscall(SYS_futex, reinterpret_cast<long>(&word), FUTEX_WAIT, 0,
+                                reinterpret_cast<long>(&hour), 0, 0)),
+        handled);
+    ::sem_destroy(&semaphore);
+  });
+  CHECK(say.take() == "3 2 EINTR 3 EINTR 4");
+}
+
+TEST_CASE("select that is interrupted, or left by a jump, leaves its sets as they were") {
+  Said say;
+  const Ends ends = socket_pair();
+  fd_set reading, writing;
+  const auto prepare = [&] {
+    FD_ZERO(&reading);
+    FD_ZERO(&writing);
+    FD_SET(ends.a, &reading);
+  };
+  run_interrupted([&] {
+    {
+      const Handler handler(SIGUSR1, count);
+      prepare();
+      soon(SIGUSR1);
+      say(error_of(calls::select(ends.a + 1, &reading, &writing, nullptr, nullptr)));
+      say(FD_ISSET(ends.a, &reading) != 0);
+      soon(SIGUSR1);
+      say(error_of(calls::pselect(ends.a + 1, &reading, &writing, nullptr, nullptr, nullptr)));
+      say(FD_ISSET(ends.a, &reading) != 0);
+    }
+    {
+      const Handler handler(SIGUSR1, [](int) { ::siglongjmp(target, 1); });
+      if (sigsetjmp(target, 1) == 0) {
+        soon(SIGUSR1);
+        say(error_of(calls::select(ends.a + 1, &reading, &writing, nullptr, nullptr)));
+      }
+      say(FD_ISSET(ends.a, &reading) != 0);
+    }
+    timeval soon_over{.tv_sec = 0, .tv_usec = 1000};
+    say(calls::select(ends.a + 1, &reading, &writing, nullptr, &soon_over));
+    say(FD_ISSET(ends.a, &reading) != 0);
+  });
+  CHECK(say.take() == "EINTR 1 EINTR 1 1 0 0");
+}
+
+TEST_CASE("neither a handler nor the terminal's signals end system(), as in libc") {
+  Said say;
+  const Handler handler(SIGUSR1, count);
+  const Handler interrupt(SIGINT, SIG_DFL);
+  const Handler quit(SIGQUIT, SIG_IGN);
+  run_interrupted([&] {
+    const char* command = "kill -USR1 $PPID; kill -INT $PPID; kill -QUIT $$; kill -INT $$; exit 3";
+    const int status = calls::system(command);
+    say(WIFSIGNALED(status) ? WTERMSIG(status) : -1, handled);
+    say(WEXITSTATUS(calls::system("kill -USR1 $PPID; kill -QUIT $$; sleep 0.1; exit 3")), handled);
+  });
+  struct sigaction now {};
+  ::sigaction(SIGINT, nullptr, &now);
+  CHECK((now.sa_handler == SIG_DFL));
+  CHECK(say.take() == "2 1 3 2");
 }
 
 TEST_CASE("signals without a handler, and those that the program blocks, interrupt nothing") {
