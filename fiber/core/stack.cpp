@@ -121,7 +121,11 @@ std::size_t left_to_others() noexcept {
 // returns null.
 void* reserve_slab(std::size_t bytes, std::size_t spare) noexcept {
   void* address = platform::map_memory(bytes + spare);
-  if (address != nullptr) ::munmap(static_cast<std::byte*>(address) + bytes, spare);
+  if (address == nullptr) return nullptr;
+  ::munmap(static_cast<std::byte*>(address) + bytes, spare);
+  // A system that forbids it has no threads with such stacks, either.
+  if (platform::are_stacks_executable())
+    ::mprotect(address, bytes, PROT_READ | PROT_WRITE | PROT_EXEC);
   return address;
 }
 

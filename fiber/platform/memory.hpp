@@ -11,6 +11,10 @@ void* map_memory(std::size_t bytes) noexcept;
 // Asks for small pages, where the system might choose large ones: a large one would commit 2 MiB
 // for a stack.
 void keep_pages_small(void* address, std::size_t bytes) noexcept;
+// Returns whether the stacks of the process's threads are executable: code of GNU C's nested
+// functions, to which others have pointers, lies on the stack. The linker wants it for objects with
+// such code, and for those of which it does not know, such as old assembler files.
+bool are_stacks_executable() noexcept;
 // Gives memory of map_memory() back; it reads as zero afterwards.
 void give_back(void* address, std::size_t bytes) noexcept;
 

@@ -43,6 +43,20 @@ TEST_CASE("a program that asks for the stack of its main thread is told the one 
         "another stack, 2 arguments, LD_PRELOAD unset\non the stack\n");
 }
 
+TEST_CASE(
+    "a program whose stack is executable, as for nested functions of C, runs on such a stack") {
+  for (const std::string name : {"where", "execstack"}) {
+    const std::string program = built("test/unmodified_programs-" + name);
+    const ChildResult plain =
+        support::run_child({.program = program, .arguments = {"0", "executable"}});
+    const ChildResult in_task = run({program, "0", "executable"});
+    REQUIRE(plain.lines.size() == 2);
+    REQUIRE(in_task.lines.size() == 2);
+    CHECK(plain.lines[1].text == (name == "where" ? "rw-p" : "rwxp"));
+    CHECK(in_task.lines[1].text == plain.lines[1].text);
+  }
+}
+
 TEST_CASE("main() may end its thread alone, or be cancelled while it waits") {
   const std::string where = built("test/unmodified_programs-where");
   for (const std::string how : {"pthread_exit", "pthread_cancel", "cancel_itself"}) {

@@ -1,7 +1,7 @@
 /* Says on which stack main() runs, and what it was given. With a second argument "pthread_exit" or
    "pthread_cancel", its thread ends before the last one, by itself or by that one; with
    "cancel_itself" the request comes before the wait. With "stack" it says whether main() runs on the
-   stack that its thread is said to have. */
+   stack that its thread is said to have; with "executable", how its memory may be used. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <stdio.h>
@@ -44,6 +44,18 @@ static void say_whether_on_own_stack(void) {
          &local >= (char*)begin && &local < (char*)begin + size ? "on" : "not on");
 }
 
+static void say_how_memory_may_be_used(const void* at) {
+  char line[512], how[8];
+  FILE* maps = fopen("/proc/self/maps", "r");
+  while (maps != NULL && fgets(line, sizeof line, maps) != NULL) {
+    unsigned long begin = 0, end = 0;
+    if (sscanf(line, "%lx-%lx %7s", &begin, &end, how) == 3 && (unsigned long)at >= begin &&
+        (unsigned long)at < end)
+      printf("%s\n", how);
+  }
+  if (maps != NULL) fclose(maps);
+}
+
 int main(int count, char** arguments) {
   char line[512];
   int local = 0, found = 0;
@@ -60,5 +72,6 @@ int main(int count, char** arguments) {
   itself = count > 2 && strcmp(arguments[2], "cancel_itself") == 0;
   if (cancels || itself || (count > 2 && strcmp(arguments[2], "pthread_exit") == 0)) end_thread();
   if (count > 2 && strcmp(arguments[2], "stack") == 0) say_whether_on_own_stack();
+  if (count > 2 && strcmp(arguments[2], "executable") == 0) say_how_memory_may_be_used(&local);
   return count > 1 ? atoi(arguments[1]) : 0;
 }

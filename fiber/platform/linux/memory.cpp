@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstdio>
 
+#include <link.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -19,6 +20,13 @@ constexpr int MADV_GUARD_INSTALL = 102;
 constexpr long SYS_process_madvise = 440;
 #endif
 
+int is_stack_executable_for(::dl_phdr_info* object, std::size_t, void*) {
+  for (int i = 0; i < object->dlpi_phnum; ++i)
+    if (object->dlpi_phdr[i].p_type == PT_GNU_STACK)
+      return (object->dlpi_phdr[i].p_flags & PF_X) != 0 ? 1 : 0;
+  return 0;
+}
+
 }  // namespace
 
 void* map_memory(std::size_t bytes) noexcept {
@@ -29,6 +37,10 @@ void* map_memory(std::size_t bytes) noexcept {
 
 void keep_pages_small(void* address, std::size_t bytes) noexcept {
   ::madvise(address, bytes, MADV_NOHUGEPAGE);
+}
+
+bool are_stacks_executable() noexcept {
+  return ::dl_iterate_phdr(is_stack_executable_for, nullptr) != 0;
 }
 
 void give_back(void* address, std::size_t bytes) noexcept {

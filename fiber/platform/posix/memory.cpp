@@ -15,6 +15,8 @@ void* map_memory(std::size_t bytes) noexcept {
 
 void keep_pages_small(void* /*address*/, std::size_t /*bytes*/) noexcept {}
 
+bool are_stacks_executable() noexcept { return false; }
+
 // New pages take the place of the old ones: a mapping with the same properties, which becomes one
 // with its neighbours. Where that fails, the memory is kept; it has to read as zero.
 void give_back(void* address, std::size_t bytes) noexcept {
