@@ -34,29 +34,6 @@ bool printable(char32_t c) noexcept {
   return range == std::end(kNotPrintable) || c < range->first;
 }
 
-struct Character {
-  char32_t code;
-  std::size_t size;  // in bytes; 0 if the bytes are no character
-};
-
-// Reads the UTF-8 character with which a text begins. Long forms and surrogates are none.
-Character first_of(std::string_view text) noexcept {
-  const auto byte = [&](std::size_t at) { return static_cast<unsigned char>(text[at]); };
-  const unsigned char lead = byte(0);
-  if (lead < 0x80) return {lead, 1};
-  const std::size_t size = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
-  if (lead < 0xc2 || lead > 0xf4 || text.size() < size) return {lead, 0};
-  char32_t code = lead & (0xffU >> (size + 1));
-  for (std::size_t i = 1; i < size; ++i) {
-    if ((byte(i) & 0xc0U) != 0x80) return {lead, 0};
-    code = code << 6U | (byte(i) & 0x3fU);
-  }
-  const bool surrogate = code >= 0xd800 && code < 0xe000;
-  if (surrogate || code > 0x10ffff || (size == 3 && code < 0x800) || (size == 4 && code < 0x10000))
-    return {lead, 0};
-  return {code, size};
-}
-
 void append_escape(std::string& out, char32_t code) {
   const char kind = code < 0x100 ? 'x' : code < 0x10000 ? 'u' : 'U';
   out.append(1, '\\').append(1, kind);
@@ -78,13 +55,30 @@ std::string number_text(double number, Format... format) {
 
 }  // namespace
 
+Character first_character(std::string_view text) noexcept {
+  const auto byte = [&](std::size_t at) { return static_cast<unsigned char>(text[at]); };
+  const unsigned char lead = byte(0);
+  if (lead < 0x80) return {lead, 1};
+  const std::size_t size = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
+  if (lead < 0xc2 || lead > 0xf4 || text.size() < size) return {lead, 0};
+  char32_t code = lead & (0xffU >> (size + 1));
+  for (std::size_t i = 1; i < size; ++i) {
+    if ((byte(i) & 0xc0U) != 0x80) return {lead, 0};
+    code = code << 6U | (byte(i) & 0x3fU);
+  }
+  const bool surrogate = code >= 0xd800 && code < 0xe000;
+  if (surrogate || code > 0x10ffff || (size == 3 && code < 0x800) || (size == 4 && code < 0x10000))
+    return {lead, 0};
+  return {code, size};
+}
+
 // Bytes that are not UTF-8 are shown as Python shows those of a file's name: "\udcff".
 std::string quoted(std::string_view text) {
   const bool apostrophe = text.find('\'') != std::string_view::npos;
   const char quote = apostrophe && text.find('"') == std::string_view::npos ? '"' : '\'';
   std::string quoted(1, quote);
   while (!text.empty()) {
-    const Character next = first_of(text);
+    const Character next = first_character(text);
     const char c = text.front();
     if (next.size == 0)
       append_escape(quoted, 0xdc00 + next.code);

@@ -5,8 +5,10 @@
 
 #include <fiber/config.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace fiber::detail {
 
@@ -19,5 +21,13 @@ FIBER_API std::string fixed(double number, int decimals);
 FIBER_API std::string hex_repr(std::uintptr_t number);
 /// Returns a place in memory: "0x7f…".
 FIBER_API std::string address_repr(const void* address);
+
+struct Character {
+  char32_t code;
+  std::size_t size;  ///< in bytes; 0 if the bytes are no character: then `code` is the first one
+};
+/// Reads the UTF-8 character with which a text begins, which is not empty. Long forms and surrogates
+/// are none.
+FIBER_API Character first_character(std::string_view text) noexcept;
 
 }  // namespace fiber::detail

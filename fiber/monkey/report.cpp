@@ -1,4 +1,5 @@
 // Reports patched imports, functions that still block, and objects that were not patched.
+#include <fiber/exceptions/repr.hpp>
 #include <fiber/monkey.hpp>
 #include <fiber/monkey/blocking.hpp>
 #include <fiber/monkey/patches.hpp>
@@ -26,17 +27,22 @@ std::string joined(const std::vector<std::string>& words, const char* between) {
   return text;
 }
 
+// Bytes of a path that are not UTF-8 are told as Python tells those of a file's name: "\udcff".
 std::string quoted(std::string_view text) {
   std::string all = "\"";
-  for (const char c : text) {
+  while (!text.empty()) {
+    const auto next = fiber::detail::first_character(text);
+    const char c = text.front();
     if (c == '"' || c == '\\') all += '\\';
-    if (static_cast<unsigned char>(c) >= 0x20) {
-      all += c;
+    if (next.size != 0 && static_cast<unsigned char>(c) >= 0x20) {
+      all += text.substr(0, next.size);
     } else {
       char escaped[8];
-      std::snprintf(escaped, sizeof escaped, "\\u%04x", static_cast<unsigned>(c));
+      const auto code = static_cast<unsigned>(next.code);
+      std::snprintf(escaped, sizeof escaped, "\\u%04x", next.size != 0 ? code : 0xdc00 + code);
       all += escaped;
     }
+    text.remove_prefix(std::max<std::size_t>(next.size, 1));
   }
   return all + '"';
 }

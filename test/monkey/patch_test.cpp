@@ -356,6 +356,11 @@ TEST_CASE("C programs patch, choose policies and read the report") {
   CHECK(monkey::patched().empty());
 }
 
+TEST_CASE("a path that is not UTF-8 is told in JSON as Python tells it") {
+  const std::string text = monkey::json({{.object = "/\xff\xc3\xa9\xe2\x82\n\""}});
+  CHECK(text.starts_with("[{\"object\":\"/\\udcff\xc3\xa9\\udce2\\udc82\\u000a\\\"\","));
+}
+
 TEST_CASE("the size of options for patching ends after a member; unknown members are zero") {
   struct Later {
     fiber_patch_options known;
