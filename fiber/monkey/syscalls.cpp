@@ -60,6 +60,12 @@ constexpr Known kAll[] = {
     known(SYS_write, "write", &Real::write),
     known(SYS_readv, "readv", &Real::readv),
     known(SYS_writev, "writev", &Real::writev),
+    known(SYS_pread64, "pread64", &Real::pread),
+    known(SYS_pwrite64, "pwrite64", &Real::pwrite),
+    known(SYS_sendfile, "sendfile64", &Real::sendfile),
+    known(SYS_splice, "splice", &Real::splice),
+    known(SYS_tee, "tee", &Real::tee),
+    known(SYS_vmsplice, "vmsplice", &Real::vmsplice),
     known(SYS_recvfrom, "recvfrom", &Real::recvfrom),
     known(SYS_sendto, "sendto", &Real::sendto),
     known(SYS_recvmsg, "recvmsg", &Real::recvmsg),
@@ -69,12 +75,17 @@ constexpr Known kAll[] = {
     known(SYS_accept, "accept", &Real::accept),
     known(SYS_accept4, "accept4", &Real::accept4),
     known(SYS_connect, "connect", &Real::connect),
+    known(SYS_close, "close", &Real::close),
+    known(SYS_dup3, "dup3", &Real::dup3),
     known(SYS_ppoll, "ppoll", &Real::ppoll),
     known(SYS_epoll_pwait, "epoll_pwait", &Real::epoll_pwait),
 #if defined(SYS_poll)  // processors that came later have only the variants above
     known(SYS_poll, "poll", &Real::poll),
     known(SYS_select, "select", &Real::select),
     known(SYS_epoll_wait, "epoll_wait", &Real::epoll_wait),
+    known(SYS_dup2, "dup2", &Real::dup2),
+    known(SYS_alarm, "alarm", &Real::alarm),
+    known(SYS_pause, "pause", &Real::pause),
 #endif
     known(SYS_nanosleep, "nanosleep", &Real::nanosleep),
     known(SYS_sched_yield, "sched_yield", &Real::sched_yield),
@@ -84,16 +95,28 @@ constexpr Known kAll[] = {
     known(SYS_msgrcv, "msgrcv", &Real::msgrcv),
     known(SYS_msgsnd, "msgsnd", &Real::msgsnd),
     known(SYS_semtimedop, "semtimedop", &Real::semtimedop),
+    known(SYS_mq_timedreceive, "mq_timedreceive", &Real::mq_timedreceive),
+    known(SYS_mq_timedsend, "mq_timedsend", &Real::mq_timedsend),
+    known(SYS_setitimer, "setitimer", &Real::setitimer),
     known(SYS_fsync, "fsync", &Real::fsync),
     known(SYS_fdatasync, "fdatasync", &Real::fdatasync),
+    known(SYS_syncfs, "syncfs", &Real::syncfs),
+    known(SYS_msync, "msync", &Real::msync),
+#if defined(SYS_copy_file_range)
+    known(SYS_copy_file_range, "copy_file_range", &Real::copy_file_range),
+#endif
+#if defined(SYS_epoll_pwait2)
+    known(SYS_epoll_pwait2, "epoll_pwait2", &Real::epoll_pwait2),
+#endif
 #if defined(SYS_close_range)
     known(SYS_close_range, "close_range", &Real::close_range),
 #endif
 };
 
 const Hook* find_hook(std::string_view function) noexcept {
-  for (const auto hooks : {stream_hooks(), message_hooks(), socket_hooks(), poll_hooks(),
-                           time_hooks(), process_hooks(), lock_hooks(), ipc_hooks(), file_hooks()})
+  for (const auto hooks :
+       {stream_hooks(), message_hooks(), socket_hooks(), poll_hooks(), time_hooks(),
+        process_hooks(), lock_hooks(), ipc_hooks(), file_hooks(), splice_hooks(), alarm_hooks()})
     for (const Hook& hook : hooks)
       if (hook.name == function) return &hook;
   return nullptr;

@@ -2,12 +2,15 @@
 #include <dlfcn.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 
 #include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstdint>
 #include <cstdlib>
 #include <string>
+#include <string_view>
 
 #include "monkey/support.hpp"
 #include "support/child_process.hpp"
@@ -56,6 +59,35 @@ TEST_CASE("calls that wait do so on the loop") {
   CHECK(say.take() == "other abc readable slept");
 }
 
+TEST_CASE("calls that move bytes between descriptors, and pause, wait on the loop, too") {
+  Events say;
+  run([&] {
+    const Ends ends = socket_pair();
+    const Ends from = monkey_test::pipe();
+    const auto other = start([&] {
+      say("other");
+      CHECK(calls::write(from.b, "abc", 3) == 3);
+    });
+    CHECK(call(SYS_splice, from.a, 0, ends.b, 0, 3, 0) == 3);
+    await(other);
+    say("spliced");
+#if defined(SYS_pause)
+    struct sigaction action {
+    }, before{};
+    action.sa_handler = [](int) {};
+    ::sigaction(SIGALRM, &action, &before);
+    const itimerval soon{.it_interval = {}, .it_value = {.tv_sec = 0, .tv_usec = 20'000}};
+    CHECK(call(SYS_setitimer, ITIMER_REAL, as_long(&soon), 0) == 0);
+    const auto beside = start([&] { say("beside"); });
+    CHECK(call(SYS_pause) == -1);
+    CHECK(errno == EINTR);
+    await(beside);
+    ::sigaction(SIGALRM, &before, nullptr);
+#endif
+  });
+  CHECK(std::string_view(say.take()).starts_with("other spliced"));
+}
+
 TEST_CASE("a call that would not wait is the kernel's, and so are its errors") {
   run([] {
     CHECK(call(SYS_getpid) == ::getpid());
@@ -67,10 +99,11 @@ TEST_CASE("a call that would not wait is the kernel's, and so are its errors") {
   });
 }
 
-TEST_CASE("close_range by its number leaves the loop its own descriptors") {
+TEST_CASE("close_range and close by their numbers leave the loop its own descriptors") {
   const support::ChildResult child = support::run_child({.body = [] {
     run([] {
       if (call(SYS_close_range, 3, ~0U, 0) != 0) std::_Exit(1);
+      for (long fd = 3; fd < 64; ++fd) static_cast<void>(call(SYS_close, fd));
       const Ends ends = socket_pair();
       const auto writer = start([&] { static_cast<void>(calls::write(ends.b, "x", 1)); });
       char byte = 0;
