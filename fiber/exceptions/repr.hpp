@@ -26,8 +26,8 @@ struct Character {
   char32_t code;
   std::size_t size;  ///< in bytes; 0 if the bytes are no character: then `code` is the first one
 };
-/// Reads the UTF-8 character with which a text begins, which is not empty. Long forms and surrogates
-/// are none.
+/// Reads the UTF-8 character with which a text begins, which is not empty. Long forms and
+/// surrogates are none.
 FIBER_API Character first_character(std::string_view text) noexcept;
 
 }  // namespace fiber::detail
