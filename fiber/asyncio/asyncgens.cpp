@@ -43,6 +43,7 @@ void close_generators(LoopObject& loop) {
     if (closable(generator, loop.serial)) closing.push_back(std::move(generator));
   if (closing.empty()) return;
   std::vector<FutureRef> tasks;
+  tasks.reserve(closing.size());
   for (const GeneratorBase& generator : closing)
     tasks.emplace_back(EventLoop(&loop).create_task([generator, scope = loop.serial] {
       if (closable(generator, scope)) generator.object()->close();

@@ -52,6 +52,7 @@ std::vector<ListeningSocket> listening_sockets(LoopObject& loop,
                                                const ListenArguments& arguments) {
   static_cast<void>(running_loop());  // throws here, not when there are lookups to be awaited
   std::vector<Coroutine<std::vector<AddressInfo>>> lookups;
+  lookups.reserve(hosts.size());
   for (const std::string& host : hosts)
     lookups.emplace_back([&loop, host, port, &arguments] {
       return resolve(loop, host, port,

@@ -71,6 +71,7 @@ std::vector<std::string> opened_since(const std::vector<Descriptor>& before) {
                       std::back_inserter(more),
                       [](const Descriptor& a, const Descriptor& b) { return a.target < b.target; });
   std::vector<std::string> texts;
+  texts.reserve(more.size());
   for (const Descriptor& each : more) texts.push_back(each.number + " (" + each.target + ")");
   return texts;
 }

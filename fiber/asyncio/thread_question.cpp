@@ -10,6 +10,7 @@
 #include <atomic>
 #include <cerrno>
 #include <charconv>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <mutex>
@@ -18,7 +19,6 @@
 #include <thread>
 
 #include <dlfcn.h>
-#include <signal.h>
 #include <unwind.h>
 
 namespace fiber::asyncio::detail {

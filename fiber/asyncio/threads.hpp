@@ -64,12 +64,10 @@ class CopyState final : public ExternalDone {
       destination_.set_exception(std::move(error));
     } else if constexpr (std::is_void_v<T>) {
       destination_.set_result();
-    } else if constexpr (is_copyable<T>()) {
-      if (take_)
-        destination_.set_result(source_->take_result());
-      else
-        destination_.set_result(T(source_->result()));
     } else {
+      if constexpr (is_copyable<T>()) {
+        if (!take_) return destination_.set_result(T(source_->result()));
+      }
       destination_.set_result(source_->take_result());
     }
   }

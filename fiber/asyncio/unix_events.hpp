@@ -6,11 +6,11 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstdint>
 #include <map>
 
 #include <semaphore.h>
-#include <signal.h>
 
 namespace fiber::asyncio::detail {
 

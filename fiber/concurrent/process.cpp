@@ -128,21 +128,21 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
     std::exception_ptr error;
 
     void wait() {
-      std::unique_lock lock(mutex);
-      changed.wait(lock, [this] { return ended; });
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [this] { return ended_; });
     }
     // Notifies under the lock: the other thread may destroy this as soon as the lock is free.
     void end(std::exception_ptr why) noexcept {
-      const std::lock_guard lock(mutex);
+      const std::lock_guard lock(mutex_);
       error = std::move(why);
-      ended = true;
-      changed.notify_one();
+      ended_ = true;
+      changed_.notify_one();
     }
 
    private:
-    std::mutex mutex;
-    std::condition_variable changed;
-    bool ended = false;
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    bool ended_ = false;
   };
 
   bool is_own_thread() const noexcept { return current_ == this; }

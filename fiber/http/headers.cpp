@@ -32,7 +32,7 @@ Headers::Headers(std::initializer_list<value_type> items) {
 // Returns the fields for further Headers to share; null for very many bytes.
 core::Ref<detail::PackedHeaders> Headers::packed() const {
   if (packed_) return packed_;
-  const core::Ref<detail::PackedHeaders> all(new detail::PackedHeaders);
+  core::Ref<detail::PackedHeaders> all(new detail::PackedHeaders);
   std::size_t bytes = 0;
   for (const auto& [name, value] : items_) bytes += name.size() + value.size();
   if (bytes > detail::PackedHeaders::most) return nullptr;

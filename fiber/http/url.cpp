@@ -326,11 +326,13 @@ bool is_normal(std::string_view url) noexcept {
   bool in_query = false;
   for (std::size_t i = 0; i < url.size(); ++i) {
     const char c = url[i];
-    if (c == '?' && !in_query && i + 1 < url.size())
+    if (c == '?' && !in_query && i + 1 < url.size()) {
       in_query = true;
-    else if (!is_unreserved(c) && !(in_query ? query_characters : path_characters).has(c))
-      return false;
-    else if (c == '.' && !in_query && url[i - 1] == '/')
+      continue;
+    }
+    const bool starts_dots = c == '.' && !in_query && url[i - 1] == '/';
+    if (starts_dots ||
+        (!is_unreserved(c) && !(in_query ? query_characters : path_characters).has(c)))
       return false;
   }
   return !url.empty();

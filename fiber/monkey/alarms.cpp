@@ -4,9 +4,9 @@
 #include <fiber/monkey/real.hpp>
 
 #include <atomic>
+#include <csignal>
 
 #include <pthread.h>
-#include <signal.h>
 #include <sys/time.h>
 #include <unistd.h>
 

@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstddef>
+#include <ctime>
 #include <deque>
 #include <exception>
 #include <memory>
@@ -24,7 +25,6 @@
 
 #include <pthread.h>
 #include <threads.h>
-#include <time.h>
 
 namespace fiber::monkey::detail {
 

@@ -5,7 +5,7 @@
 
 #include <fiber/config.hpp>
 
-#include <signal.h>
+#include <csignal>
 
 namespace fiber::asyncio::detail {
 class TaskBase;

@@ -11,6 +11,7 @@
 #include <fiber/monkey/threads.hpp>
 #include <fiber/monkey/waiting.hpp>
 
+#include <ctime>
 #include <mutex>
 #include <new>
 #include <unordered_map>
@@ -18,7 +19,6 @@
 #include <pthread.h>
 #include <sys/syscall.h>
 #include <threads.h>
-#include <time.h>
 #include <unistd.h>
 
 namespace fiber::monkey::detail {

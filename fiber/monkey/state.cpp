@@ -6,13 +6,14 @@
 #include <fiber/monkey/state.hpp>
 
 #include <atomic>
+#include <clocale>
+#include <cstdint>
 #include <new>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <dlfcn.h>
-#include <locale.h>
 
 namespace fiber::monkey::detail {
 namespace {
@@ -45,12 +46,11 @@ bool find(Function*& function, const char* name) noexcept {
 }
 
 // Returns libc's function: a call by name may come back to the replacement, and so would a call by
-// a pointer in a variable, where copied pointers are patched.
+// a pointer in a variable, where copied pointers are patched. Its bits inverted it is none.
 using UseLocale = locale_t (*)(locale_t);
 UseLocale real_uselocale() noexcept {
-  static const auto* const function =
-      new UseLocale(reinterpret_cast<UseLocale>(find_symbol("uselocale")));
-  return *function;
+  static const auto inverted = ~reinterpret_cast<std::uintptr_t>(find_symbol("uselocale"));
+  return reinterpret_cast<UseLocale>(~inverted);
 }
 
 // The locale that the thread had before its tasks set their own.

@@ -336,19 +336,19 @@ int pclose_(FILE* stream) noexcept {
   return -1;
 }
 
+// Whether reading ends at once, which poll() does not report.
+bool is_without_writer(int fd) noexcept {
+  struct stat status {};
+  return !is_ready(fd, Direction::reading) && ::fstat(fd, &status) == 0 &&
+         S_ISFIFO(status.st_mode) && !has_writer(fd);
+}
+
 }  // namespace
 
 bool may_wait(int fd) noexcept {
   struct stat status {};
   return ::fstat(fd, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode) &&
          !S_ISBLK(status.st_mode);
-}
-
-// Whether reading ends at once, which poll() does not report.
-static bool is_without_writer(int fd) noexcept {
-  struct stat status {};
-  return !is_ready(fd, Direction::reading) && ::fstat(fd, &status) == 0 &&
-         S_ISFIFO(status.st_mode) && !has_writer(fd);
 }
 
 bool until_ready(const Call& call, FILE* stream, Direction direction) noexcept {

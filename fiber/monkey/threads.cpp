@@ -10,12 +10,12 @@
 #include <fiber/monkey/waiting.hpp>
 
 #include <cstdint>
+#include <ctime>
 #include <mutex>
 
 #include <pthread.h>
 #include <semaphore.h>
 #include <threads.h>
-#include <time.h>
 
 namespace fiber::monkey::detail {
 namespace {

@@ -4,12 +4,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <ctime>
 #include <span>
 
 #include <pthread.h>
 #include <semaphore.h>
 #include <sys/types.h>
-#include <time.h>
 
 namespace fiber::monkey::detail {
 

@@ -3,6 +3,7 @@
 #include <fiber/ssl/errors.hpp>
 #include <fiber/ssl/objects.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <new>
@@ -230,6 +231,7 @@ std::vector<std::string> SSLContext::get_ciphers() const {
   if (ssl == nullptr) detail::throw_error("SSL_new");
   std::vector<std::string> names;
   const STACK_OF(SSL_CIPHER)* all = ::SSL_get_ciphers(ssl.get());
+  names.reserve(std::max(sk_SSL_CIPHER_num(all), 0));
   for (int at = 0; at < sk_SSL_CIPHER_num(all); ++at)
     names.emplace_back(::SSL_CIPHER_get_name(sk_SSL_CIPHER_value(all, at)));
   return names;

@@ -224,6 +224,7 @@ void check(Outcome outcome) {
 
 std::vector<std::string> to_ders(const STACK_OF(X509) * chain) {
   std::vector<std::string> ders;
+  ders.reserve(std::max(sk_X509_num(chain), 0));
   for (int at = 0; at < sk_X509_num(chain); ++at) ders.push_back(to_der(sk_X509_value(chain, at)));
   return ders;
 }

@@ -6,13 +6,13 @@
 #include "script.hpp"
 
 #include <cerrno>
+#include <climits>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <string>
 
-#include <limits.h>
 #include <sys/stat.h>
 #include <unistd.h>
 

@@ -67,7 +67,7 @@ void restore_environment(char** environment) {
     if (!begins(*at, kPreload)) continue;
     char* const value = *at + kPreload.size();
     if (const char* rest = std::strchr(value, ':')) {
-      std::memmove(value, rest + 1, std::strlen(rest));
+      std::memmove(value, rest + 1, std::strlen(rest + 1) + 1);
     } else {
       for (char** next = at; *next != nullptr; ++next) *next = next[1];
     }
@@ -146,6 +146,7 @@ int run_main(int count, char** arguments, char** environment) {
 }  // namespace
 
 // Runs main() in a task; the program's entry calls this function for main().
+// NOLINTNEXTLINE(bugprone-reserved-identifier,readability-identifier-naming): glibc's name
 extern "C" [[gnu::visibility("default")]] int __libc_start_main(Main main, int count,
                                                                 char** arguments, void (*begin)(),
                                                                 void (*end)(), void (*linker_end)(),
