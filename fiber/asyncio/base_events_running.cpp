@@ -182,8 +182,7 @@ void HandleObject::run() {
     bool outer = std::exchange(handle->called_now_, true);
     ~Call() {
       handle->called_now_ = outer;
-      if (handle->cancelled()) [[unlikely]]
-        handle->drop_callable();
+      if (handle->once_ || handle->cancelled()) handle->drop_callable();
     }
   } now{this};
   if (!cancelled()) call();

@@ -48,7 +48,7 @@ void FutureBase::drop_callbacks() noexcept {
   while (Callback* callback = callbacks_.first()) {
     remove(callback);
     if (callback->kind == Callback::Kind::handle)
-      static_cast<HandleObject*>(callback)->release();
+      static_cast<HandleObject*>(callback)->abandon();
     else if (callback->kind == Callback::Kind::leaf)
       static_cast<LeafCallback*>(callback)->drop(static_cast<LeafCallback*>(callback));
   }

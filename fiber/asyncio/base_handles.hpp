@@ -41,6 +41,14 @@ class FIBER_API HandleObject : public Callback {
   /// the loop drops it when its turn comes.
   virtual void cancel() noexcept;
   bool cancelled() const noexcept { return cancelled_.load(std::memory_order_relaxed); }
+  /// Makes the handle drop its callable after the first call: the callable may own the object that
+  /// keeps the handle.
+  void call_once() noexcept { once_ = true; }
+  /// Drops the callable and a reference, on the loop's thread, when the loop will not call it.
+  void abandon() noexcept {
+    drop_callable();
+    release();
+  }
   /// Calls it, or does nothing if it was cancelled. Called by the loop alone, on its thread.
   void run();
   LoopObject* loop() const noexcept { return loop_; }
@@ -64,6 +72,7 @@ class FIBER_API HandleObject : public Callback {
   std::atomic<bool> cancelled_{false};
   bool has_callable_ = true;
   bool called_now_ = false;
+  bool once_ = false;
   LoopObject* loop_;
 };
 
@@ -93,7 +102,7 @@ class HandleOf final : public WithCallable<F, HandleObject> {
 
 class FIBER_API TimerObject : public HandleObject {
  public:
-  using HandleObject::HandleObject;
+  explicit TimerObject(LoopObject* loop) noexcept : HandleObject(loop) { call_once(); }
   void cancel() noexcept override;
   TimerNode node;
 };

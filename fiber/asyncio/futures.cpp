@@ -11,12 +11,14 @@ void refuse_taken() {
 
 void add_done_callback(FutureBase& future, core::Ref<HandleObject> handle) {
   prepare(handle.get());
+  handle->call_once();
   future.add_or_schedule(std::move(handle));
 }
 
 void add_done_callback(FutureBase& future, core::Ref<HandleObject> handle,
                        const CallOptions& options) {
   prepare(handle.get(), options);
+  handle->call_once();
   future.add_or_schedule(std::move(handle));
 }
 
@@ -33,7 +35,7 @@ std::size_t remove_if(FutureBase& future, Wanted wanted) {
     removed.prepend(each);
     ++count;
   }
-  while (Callback* callback = removed.pop()) static_cast<HandleObject*>(callback)->release();
+  while (Callback* callback = removed.pop()) static_cast<HandleObject*>(callback)->abandon();
   return count;
 }
 

@@ -49,7 +49,7 @@ void Mailbox::stop_waking() noexcept {
 }
 
 void Mailbox::drop() noexcept {
-  while (Callback* callback = posted_.pop()) static_cast<HandleObject*>(callback)->release();
+  while (Callback* callback = posted_.pop()) static_cast<HandleObject*>(callback)->abandon();
 }
 
 }  // namespace fiber::asyncio::detail

@@ -8,7 +8,7 @@ void Timers::drop(ReadyQueue& ready) noexcept {
   while (!heap_.empty()) {
     TimerNode* node = heap_.pop();
     ready.give_back();
-    if (node->entry.kind() == Entry::Kind::handle) node->entry.handle()->release();
+    if (node->entry.kind() == Entry::Kind::handle) node->entry.handle()->abandon();
   }
 }
 

@@ -257,7 +257,7 @@ void Turns::drop() noexcept {
   while (!ready.empty()) {
     const Entry entry = ready.take();
     if (entry.kind() == Entry::Kind::handle) {
-      entry.handle()->release();
+      entry.handle()->abandon();
     } else if (entry.kind() == Entry::Kind::leaf_callback) {
       auto* leaf = static_cast<LeafCallback*>(entry.leaf());
       leaf->queued = false;

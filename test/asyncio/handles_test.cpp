@@ -112,7 +112,7 @@ TEST_CASE("a cancelled timer is not called; cancelling twice, or after the call,
   CHECK(trace.take() == "[2] once | [8] self");
 }
 
-TEST_CASE("a callback is kept until it is called, then dropped; a handle keeps it longer") {
+TEST_CASE("a callback is kept until it is called, then dropped") {
   const auto held = std::make_shared<int>(1);
   run([&] {
     const auto loop = get_running_loop();
@@ -134,6 +134,52 @@ TEST_CASE("a callback is kept until it is called, then dropped; a handle keeps i
   });
   // The loop was closed with a timer and perhaps a callback in it.
   CHECK(held.use_count() == 1);
+}
+
+TEST_CASE("an object that keeps the handle of its own callback ends after the call") {
+  struct Owner {
+    asyncio::Handle soon, posted, done;
+    asyncio::TimerHandle later;
+  };
+  std::weak_ptr<Owner> watched;
+  run([&] {
+    const auto loop = get_running_loop();
+    auto owner = std::make_shared<Owner>();
+    watched = owner;
+    int calls = 0;
+    owner->soon = loop.call_soon([owner, &calls] { ++calls; });
+    owner->posted = loop.call_soon_threadsafe([owner, &calls] { ++calls; });
+    owner->later = loop.call_later(0s, [owner, &calls] {
+      ++calls;
+      throw fiber::ValueError("reported");
+    });
+    const auto future = loop.create_future();
+    owner->done = future.add_done_callback([owner, &calls] { ++calls; });
+    future.set_result();
+    loop.set_exception_handler([](const auto&, const auto&) {});
+    owner = nullptr;
+    turns(2);
+    CHECK(calls == 4);
+    CHECK(watched.expired());
+  });
+}
+
+TEST_CASE("an object that keeps the handle of its own callback ends with the loop") {
+  struct Owner {
+    asyncio::Handle soon, posted, never_done;
+    asyncio::TimerHandle later;
+  };
+  auto owner = std::make_shared<Owner>();
+  const std::weak_ptr<Owner> watched = owner;
+  const auto loop = asyncio::new_event_loop();
+  owner->soon = loop.call_soon([owner] {});
+  owner->posted = loop.call_soon_threadsafe([owner] {});
+  owner->later = loop.call_later(1h, [owner] {});
+  owner->never_done = loop.create_future().add_done_callback([owner] {});
+  owner = nullptr;
+  CHECK_FALSE(watched.expired());
+  loop.close();
+  CHECK(watched.expired());
 }
 
 namespace {

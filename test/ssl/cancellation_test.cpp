@@ -111,8 +111,8 @@ TEST_CASE("a loop that ends in the middle of handshakes and good-byes leaves not
   const auto client = client_context();
   const auto server_side = server_context();
   const long references = client.object().use_count() + server_side.object().use_count();
-  for (int ticks = 0; ticks < 30; ++ticks) {
-    asyncio::run([&] {
+  for (int ticks = 0; ticks < 60; ++ticks) {
+    const auto main = [&] {
       const auto server = start_tls_server(
           [](StreamReader& reader, StreamWriter& writer) {
             await(reader.read());
@@ -127,8 +127,16 @@ TEST_CASE("a loop that ends in the middle of handshakes and good-byes leaves not
         writer.close();
         await(writer.wait_closed());
       });
-      for (int i = 0; i < ticks; ++i) await(asyncio::sleep(i % 4 == 0 ? 1ms : 0ms));
-    });
+      for (int i = 0; i < ticks / 2; ++i) await(asyncio::sleep(i % 4 == 0 ? 1ms : 0ms));
+    };
+    if (ticks % 2 == 0) {
+      asyncio::run(main);
+    } else {  // nobody cancels the tasks
+      const auto loop = asyncio::new_event_loop();
+      loop.set_exception_handler([](const auto&, const auto&) {});
+      loop.run_until_complete(main);
+      loop.close();
+    }
     CHECK(client.object().use_count() + server_side.object().use_count() == references);
   }
 }
