@@ -97,6 +97,7 @@ void Runner::close() {
     ~End() {
       // A runner with static storage is destroyed when the thread has ended its fibers.
       if (!runner.options_.loop_factory && !core::thread_is_exiting()) set_event_loop(EventLoop());
+      if (runner.loop_.is_running()) return;  // it refuses to be closed
       runner.state_ = State::closed;
       runner.loop_.close();
       runner.loop_ = EventLoop();
@@ -107,6 +108,11 @@ void Runner::close() {
     for (const TaskRef& task : all_tasks(loop_))
       static_cast<detail::TaskBase&>(task.base()).log_destroy_pending = false;
     return;
+  }
+  if (loop_.is_running()) {
+    // CPython notices when it has cancelled the tasks.
+    for (const TaskRef& task : all_tasks(loop_)) task.cancel();
+    loop_.close();  // throws
   }
   detail::cancel_all_tasks(loop_);
   loop_.run_until_complete(loop_.shutdown_asyncgens());

@@ -76,6 +76,8 @@ class FIBER_API Runner {
   }
   /// Returns the loop, made at the first call.
   EventLoop get_loop();
+  /// Throws what a clean-up does not keep to itself; RuntimeError while the loop runs, which stays
+  /// open then, with all its tasks cancelled.
   void close();
 
   /// For asyncio::with.

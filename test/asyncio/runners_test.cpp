@@ -107,6 +107,51 @@ TEST_CASE("a runner that outlives the fibers of its thread is closed without a w
   CHECK(child.status == 0);
 }
 
+TEST_CASE("a runner cannot be closed while its loop runs, and is as good as before") {
+  const std::string refused = "RuntimeError('Cannot close a running event loop')";
+  Runner runner;
+  std::string inside;
+  CHECK(thrown_by([&] {
+          runner.run([&] {
+            inside = thrown_by([&] { runner.close(); });
+            await(asyncio::sleep(0));
+          });
+        }) == "CancelledError()");
+  CHECK(inside == refused);
+  CHECK(runner.run([] { return 1; }) == 1);
+  runner.get_loop().call_soon([&] {
+    inside = thrown_by([&] { runner.close(); });
+    runner.get_loop().stop();
+  });
+  inside.clear();
+  runner.get_loop().run_forever();
+  CHECK(inside == refused);
+  // A clean-up cannot close it either.
+  runner.get_loop().call_soon([&] { runner.get_loop().stop(); });
+  const auto left_over = runner.get_loop().create_task([&] {
+    try {
+      await(asyncio::sleep(1h));
+    } catch (const CancelledError&) {
+      inside = thrown_by([&] { runner.close(); });
+    }
+  });
+  runner.get_loop().run_forever();
+  inside.clear();
+  runner.close();
+  CHECK(inside == refused);
+  CHECK(left_over.done());
+  CHECK(thrown_by([&] { runner.get_loop(); }) == "RuntimeError('Runner is closed')");
+}
+
+TEST_CASE("exit() in the task of a runner that is static ends with its status") {
+  const ChildResult child = run_forked([] {
+    static std::optional<Runner> of_program;
+    of_program.emplace().run([] { std::exit(3); });
+  });
+  CHECK(child.errors == "");
+  CHECK(child.status == 3);
+}
+
 TEST_CASE("a runner cannot run inside of itself") {
   Trace trace;
   Runner runner;
