@@ -338,9 +338,12 @@ void append_frames(std::vector<const void*>& frames,
 std::vector<const void*> frames_of(TaskBase& task) {
   std::vector<const void*> frames;
   const TaskBase* current = current_task_or_null();
-  if (&task == current) {
-    const std::vector<void*> here = core::backtrace_from(__builtin_frame_address(0));
+  const auto add_here = [&frames, address = __builtin_frame_address(0)] {
+    const std::vector<void*> here = core::backtrace_from(address);
     frames.assign(here.begin(), here.end());
+  };
+  if (&task == current) {
+    add_here();
     return frames;
   }
   if (task.done() || !task.has_started()) return frames;
@@ -349,7 +352,11 @@ std::vector<const void*> frames_of(TaskBase& task) {
   fiber::detail::GreenletObject* waiting = task.suspended_greenlet();
   fiber::detail::GreenletObject* own = task.own_greenlet();
   if (waiting == nullptr) return frames;
-  append_frames(frames, *waiting);
+  // A destructor at the end of another task may be running on the stack of this one.
+  if (waiting->state == fiber::detail::GreenletState::current)
+    add_here();
+  else
+    append_frames(frames, *waiting);
   if (waiting != own) append_frames(frames, *own);
   return frames;
 }
