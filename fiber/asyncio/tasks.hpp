@@ -88,6 +88,9 @@ class FIBER_API TaskRef : public FutureRef, public detail::TaskFunctions<TaskRef
  public:
   TaskRef() noexcept = default;
   explicit TaskRef(detail::TaskBase* task) noexcept : FutureRef(task) {}
+  template <class T>
+  TaskRef(const Task<T>& task) noexcept  // NOLINT(google-explicit-constructor)
+      : FutureRef(task) {}
   /// Makes a task of a coroutine object, without regard for the loop's task factory; factories
   /// return it. Python: asyncio.Task(coro, loop=loop, **options).
   TaskRef(const CoroutineRef& coroutine, const EventLoop& loop, const TaskOptions& options);
