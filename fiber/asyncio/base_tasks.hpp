@@ -149,6 +149,8 @@ class FIBER_API TaskBase : public FutureBase {
   }
   /// Suspends until `future` is done. Throws CancelledError.
   FIBER_INLINE void wait(FutureBase* future);
+  /// Gives way for exactly one iteration. Throws CancelledError.
+  FIBER_INLINE void give_way();
   [[noreturn]] void throw_cancelled();
   /// Throws if the task is abandoned. Called after a call that may have let the loop end.
   void check_abandoned() {
@@ -172,6 +174,7 @@ class FIBER_API TaskBase : public FutureBase {
   std::string repr_before_wait() const;
   std::string repr_after_wait() const;
   void wait_slow(FutureBase* future);
+  void give_way_slow();
   void check_awakening(FutureBase* future);
   void unreferenced() noexcept override;
   void run();  ///< the whole life of the body, on its own stack
@@ -333,6 +336,17 @@ FIBER_INLINE void TaskBase::wait(FutureBase* future) {
     check_awakening(future);
   else
     future->set_log_traceback(false);
+}
+
+FIBER_INLINE void TaskBase::give_way() {
+  Turns& turns = loop_->turns();
+  if (turns.greenlets->current != &*greenlet_) [[unlikely]] {
+    give_way_slow();
+    return;
+  }
+  loop_->push(Entry(this));
+  turns.suspend(this);
+  check_cancelled();
 }
 
 }  // namespace fiber::asyncio::detail

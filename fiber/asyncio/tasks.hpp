@@ -286,12 +286,7 @@ namespace detail {
 FIBER_API void sleep_for(std::int64_t nanoseconds);
 
 /// Gives way for exactly one iteration.
-FIBER_INLINE void yield_now() {
-  const Running now = running_for_await();
-  now.loop->push(Entry(now.task));
-  now.loop->turns().suspend(now.task);
-  now.task->check_cancelled();
-}
+FIBER_INLINE void yield_now() { task_for_await().give_way(); }
 
 struct [[nodiscard]] Sleep {
   std::int64_t delay;

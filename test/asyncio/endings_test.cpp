@@ -217,6 +217,36 @@ TEST_CASE("a greenlet whose parent waits ends in the task, or the callback, that
         "[8] plain | [8] back in the callback");
 }
 
+TEST_CASE("a task whose greenlet gives way is not continued by the end of another greenlet") {
+  for (const bool in_time : {false, true}) {
+    Trace trace;
+    run([&] {
+      fiber::greenlet child;
+      fiber::greenlet own;
+      const auto waits = create_task(
+          [&] {
+            own = fiber::getcurrent();
+            child = fiber::greenlet([] {
+              fiber::getcurrent().parent().switch_();
+              return 1;
+            });
+            child.switch_();
+            fiber::greenlet([&] { await(asyncio::sleep(in_time ? 1ms : 0ms)); }).switch_();
+            trace("back in ", asyncio::current_task().get_name());
+          },
+          {.name = "first"});
+      const auto other = create_task([&] {
+        trace(thrown_by([&] { own.switch_(); }).starts_with("error("));
+        trace(child.switch_().as<int>());
+      });
+      await(asyncio::gather(waits, other));
+      own = nullptr;
+    });
+    CHECK(trace.take() == (in_time ? "[2] True | [2] 1 | [4] back in first"
+                                   : "[2] True | [2] 1 | [3] back in first"));
+  }
+}
+
 // ThreadSanitizer checks which thread counts the references.
 TEST_CASE("the parent of a task's greenlet may have passed to another thread when the task dies") {
   run([] {
