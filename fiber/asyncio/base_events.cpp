@@ -12,13 +12,11 @@ namespace {
 
 std::atomic<std::uint64_t> last_serial{0};
 
-// Returns the greenlet of the running task, or the hub in a callback.
+// Returns the greenlet on whose behalf code runs, if it can take an outcome.
 fiber::detail::GreenletObject* who_runs() noexcept {
   using fiber::detail::GreenletState;
   if (running().loop == nullptr) return nullptr;
-  const Turns& turns = running().loop->turns();
-  fiber::detail::GreenletObject* object =
-      turns.current_task != nullptr ? turns.current_task->own_greenlet() : turns.root;
+  fiber::detail::GreenletObject* object = running().loop->turns().who_runs();
   const GreenletState state = object->state;
   const bool able = state == GreenletState::suspended || state == GreenletState::current;
   return able && !object->waiting ? object : nullptr;

@@ -266,12 +266,15 @@ FIBER_INLINE fiber::detail::GreenletObject* Turns::next_greenlet(bool fiber_has_
     if (entry.kind() == Entry::Kind::leaf) {
       leaf->run(leaf);
     } else if (fiber_has_ended) {
-      const Interlude interlude(greenlets->current);
+      const Interlude interlude(greenlets->current, between_fibers);
       leaf->run(leaf);
     } else {
+      fiber::detail::GreenletObject* const outer =
+          std::exchange(between_fibers, greenlets->current);
       greenlets->current->waiting = false;
       leaf->run(leaf);
       greenlets->current->waiting = true;
+      between_fibers = outer;
     }
   }
   current_task = nullptr;

@@ -8,11 +8,14 @@ namespace fiber::asyncio::detail {
 
 /// Guards user code that runs between two fibers and may itself switch: marks the current greenlet
 /// running, restores its context and state afterwards. On the stack of a fiber that has ended, the
-/// current greenlet is the hub.
+/// current greenlet is the hub. `between_fibers`: a place for the current greenlet meanwhile.
 class Interlude {
  public:
-  explicit Interlude(fiber::detail::GreenletObject* current) noexcept
+  explicit Interlude(fiber::detail::GreenletObject* current,
+                     fiber::detail::GreenletObject*& between_fibers) noexcept
       : current_(current),
+        between_fibers_(between_fibers),
+        outer_(std::exchange(between_fibers, current)),
         place_(current->context),
         state_(current->state),
         waiting_(std::exchange(current->waiting, false)) {
@@ -24,10 +27,13 @@ class Interlude {
     current_->context = place_;
     current_->state = state_;
     current_->waiting = waiting_;
+    between_fibers_ = outer_;
   }
 
  private:
   fiber::detail::GreenletObject* current_;
+  fiber::detail::GreenletObject*& between_fibers_;
+  fiber::detail::GreenletObject* outer_;
   core::Context place_;
   fiber::detail::GreenletState state_;
   bool waiting_;

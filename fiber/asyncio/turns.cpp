@@ -109,7 +109,7 @@ core::Stack* Turns::stack_for(TaskBase& task) noexcept {
     return greenlets->thread.pool.allocate(task.greenlet().stack_shape);
   } catch (...) {
     current_task = nullptr;
-    const Interlude interlude(greenlets->current);
+    const Interlude interlude(greenlets->current, between_fibers);
     task.destroy_callable();
     task.end_with(std::current_exception());
     task.ended();
@@ -120,7 +120,7 @@ core::Stack* Turns::stack_for(TaskBase& task) noexcept {
 // Ends a task that was cancelled before its first step.
 void Turns::end_unstarted(TaskBase& task, fiber::detail::GreenletObject* current) noexcept {
   current_task = nullptr;
-  const Interlude interlude(current);
+  const Interlude interlude(current, between_fibers);
   task.end_unstarted();
 }
 
@@ -190,7 +190,7 @@ FIBER_INLINE fiber::detail::GreenletObject* Turns::end_task(TaskBase& task) {
     return hub;
   }
   if (task.refs() == 1) {
-    const Interlude interlude(hub);
+    const Interlude interlude(hub, between_fibers);
     task.ended();
   } else {
     task.ended();
@@ -215,19 +215,29 @@ FIBER_INLINE fiber::detail::GreenletObject* Turns::next_that_runs(
   return hub;
 }
 
+fiber::detail::GreenletObject* Turns::who_runs() const noexcept {
+  if (current_task != nullptr) return current_task->own_greenlet();
+  return between_fibers != nullptr ? between_fibers : root;
+}
+
 // --- eager steps --------------------------------------------------------------------------------
 
 void Turns::step_eagerly(TaskBase& task) {
   fiber::detail::GreenletObject* creator = greenlets->current;
+  // A greenlet of the user's own may create the task on behalf of the one that runs, which must not
+  // go on meanwhile either.
+  fiber::detail::GreenletObject* runner = who_runs();
   struct Restore {
     Turns& turns;
     fiber::detail::GreenletObject* creator;
+    fiber::detail::GreenletObject* runner;
     fiber::detail::GreenletObject* hub;
     TaskBase* current_task;
     std::size_t batch;
     std::size_t through_hub;
     bool waiting;
     ~Restore() {
+      runner->waiting = false;
       creator->waiting = waiting;
       turns.hub = hub;
       turns.current_task = current_task;
@@ -237,12 +247,12 @@ void Turns::step_eagerly(TaskBase& task) {
   };
   {
     // With the creator as the hub and an empty batch, a task that suspends returns here.
-    const Restore restore{*this,        creator,         hub, current_task, batch_,
-                          through_hub_, creator->waiting};
+    const Restore restore{*this,        creator, runner,       hub,
+                          current_task, batch_,  through_hub_, creator->waiting};
     hub = creator;
     batch_ = 0;
     through_hub_ = 1;
-    creator->waiting = true;
+    runner->waiting = creator->waiting = true;
     if (current_task != nullptr) current_task->resume_point = creator;  // its frames are here
     start_task(&task);
   }

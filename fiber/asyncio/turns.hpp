@@ -40,6 +40,9 @@ class FIBER_API Turns {
   fiber::detail::GreenletThread* greenlets;
   /// The greenlet that called run_forever: the hub, except in an eager step (then: the creator).
   fiber::detail::GreenletObject* root = nullptr;
+  /// The greenlet in whose place code of the user's runs while one fiber hands over to the next: the
+  /// suspended one, or the hub when that fiber has ended. Null at any other time.
+  fiber::detail::GreenletObject* between_fibers = nullptr;
   std::uint64_t iterations = 0;  ///< begun so far
   /// Thrown out of run_forever as soon as the hub runs (KeyboardInterrupt, SystemExit).
   std::exception_ptr interrupt;
@@ -47,6 +50,10 @@ class FIBER_API Turns {
   // --- in a task ---
   /// Suspends the running task until it is made ready. The caller has registered it before.
   FIBER_INLINE void suspend(TaskBase* task);
+  /// Returns the greenlet of the running task; in a callback the hub; at the end of a task, where a
+  /// destructor runs, the greenlet in whose place it does. Code of the user's may have switched
+  /// from it to others.
+  fiber::detail::GreenletObject* who_runs() const noexcept;
   /// Runs the first step of a task right here; returns when it suspends or ends. Throws
   /// KeyboardInterrupt and SystemExit.
   void step_eagerly(TaskBase& task);

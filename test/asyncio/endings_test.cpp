@@ -8,6 +8,7 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "support/events.hpp"
 #include "support/trace.hpp"
@@ -217,6 +218,40 @@ TEST_CASE("a greenlet whose parent waits ends in the task, or the callback, that
         "[8] plain | [8] back in the callback");
 }
 
+TEST_CASE("a greenlet whose parent waits ends in the destructor that runs it") {
+  Trace trace;
+  const auto runs_in_destructors = [&] {
+    // Each of them ends when it is switched to again; its parent, this task, waits by then.
+    std::vector<fiber::greenlet> made;
+    for (int i = 0; i < 3; ++i)
+      made.emplace_back([i] {
+            fiber::getcurrent().parent().switch_();
+            return i;
+          })
+          .switch_();
+    const auto dying = [&](int i) {
+      return OnDeath([&, i] { trace(made[static_cast<std::size_t>(i)].switch_().as<int>()); });
+    };
+    const auto waits = create_task([] { turns(3); });  // the first end is on its stack
+    const auto unstarted = create_task([held = dying(0)] { static_cast<void>(held); });
+    unstarted.cancel();
+    {
+      const auto ends = create_task([&dying] { return dying(1); });
+    }
+    {
+      const auto gathers =
+          asyncio::gather(create_task([&dying] { return dying(2); }), create_task([] {}));
+    }
+    await(waits);
+    trace("goes on");
+  };
+  run(runs_in_destructors);
+  CHECK(trace.take() == "[2] 0 | [2] 1 | [4] 2 | [6] goes on");
+  // The creator of an eager task is its hub.
+  run([&] { await(create_task(runs_in_destructors, {.eager_start = true})); });
+  CHECK(trace.take() == "[2] 0 | [2] 1 | [4] 2 | [6] goes on");
+}
+
 TEST_CASE("a task whose greenlet gives way is not continued by the end of another greenlet") {
   for (const bool in_time : {false, true}) {
     Trace trace;
@@ -245,6 +280,39 @@ TEST_CASE("a task whose greenlet gives way is not continued by the end of anothe
     CHECK(trace.take() == (in_time ? "[2] True | [2] 1 | [4] back in first"
                                    : "[2] True | [2] 1 | [3] back in first"));
   }
+}
+
+TEST_CASE("the end of a greenlet in an eager step does not continue the task that made it") {
+  Trace trace;
+  const auto makes_eagerly = [&](const std::string& name) {
+    fiber::greenlet child([] {
+      fiber::getcurrent().parent().switch_();
+      return 1;
+    });
+    child.switch_();
+    // The creator is a greenlet, and the parent of the other one waits for what this starts.
+    fiber::greenlet([&] {
+      const auto eager = create_task(
+          [&] {
+            trace(child.switch_().as<int>(), " in ", asyncio::current_task().get_name());
+            turns(1);
+            trace("eager task ends");
+          },
+          {.name = "eager", .eager_start = true});
+      trace("made");
+    }).switch_();
+    const asyncio::TaskRef task = asyncio::current_task();
+    trace("back in ", task ? task.get_name() : name);
+  };
+  run([&] {
+    await(create_task([&] { makes_eagerly(""); }, {.name = "maker"}));
+    turns(1);
+    asyncio::get_running_loop().call_soon([&] { makes_eagerly("callback"); });
+    turns(3);
+  });
+  CHECK(trace.take() ==
+        "[2] 1 in eager | [2] made | [2] back in maker | [3] eager task ends | "
+        "[6] 1 in eager | [6] made | [6] back in callback | [7] eager task ends");
 }
 
 // ThreadSanitizer checks which thread counts the references.
