@@ -1,11 +1,14 @@
 #include <fiber/requests/files.hpp>
 
+#include <fiber/asyncio/file_descriptor.hpp>
 #include <fiber/exceptions.hpp>
 #include <fiber/http/form.hpp>
 #include <fiber/http/redirect.hpp>
 
 #include <cerrno>
-#include <fstream>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
 #include <string_view>
 
 #include <fcntl.h>
@@ -32,16 +35,52 @@ std::string render_headers(const std::string& disposition, const std::string& co
   return text;
 }
 
+// The content of an open file. The file is opened once: a pipe could not be opened again, and
+// another file may have its name by then.
+class FileSource : public http::BodySource {
+ public:
+  explicit FileSource(std::string path) : path_(std::move(path)) {
+    if (path_.find('\0') != std::string::npos) throw ValueError("embedded null byte");
+    file_ = asyncio::detail::UniqueFd(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
+    struct stat status;
+    if (file_.get() < 0 || ::fstat(file_.get(), &status) != 0) refuse(errno);
+    if (S_ISDIR(status.st_mode)) refuse(EISDIR);
+    seekable_ = ::lseek(file_.get(), 0, SEEK_CUR) >= 0;
+    // Files of /proc have no size, and devices none.
+    char first;
+    if (S_ISREG(status.st_mode) && (status.st_size > 0 || ::pread(file_.get(), &first, 1, 0) == 0))
+      size_ = static_cast<std::uint64_t>(status.st_size);
+  }
+
+  std::optional<std::uint64_t> size() const override { return size_; }
+  bool blocks() const override { return true; }
+  std::size_t read(char* buffer, std::size_t room) override {
+    begun_ = true;
+    for (;;) {
+      const ssize_t count = ::read(file_.get(), buffer, room);
+      if (count >= 0) return static_cast<std::size_t>(count);
+      if (errno != EINTR) refuse(errno);
+    }
+  }
+  bool rewind() override {
+    return !begun_ || (seekable_ && ::lseek(file_.get(), 0, SEEK_SET) == 0);
+  }
+
+ private:
+  [[noreturn]] void refuse(int error) const { raise_os_error(error, "'" + path_ + "'"); }
+
+  std::string path_;
+  asyncio::detail::UniqueFd file_;
+  std::optional<std::uint64_t> size_;
+  bool seekable_ = false;
+  bool begun_ = false;
+};
+
 }  // namespace
 
 File File::open(const std::string& path, std::string content_type, http::Headers headers) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) raise_os_error(errno, "'" + path + "'");
-  struct stat status;
-  const bool directory = ::fstat(descriptor, &status) == 0 && S_ISDIR(status.st_mode);
-  ::close(descriptor);
-  if (directory) raise_os_error(EISDIR, "'" + path + "'");
-  return File(path.substr(path.rfind('/') + 1), std::ifstream(path, std::ios::binary),
+  auto source = http::detail::one_at_a_time(std::make_shared<FileSource>(path));
+  return File(path.substr(path.rfind('/') + 1), http::Body(std::move(source)),
               std::move(content_type), std::move(headers));
 }
 

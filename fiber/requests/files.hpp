@@ -27,8 +27,8 @@ class FIBER_API File {
         content_(std::move(content)),
         content_type_(std::move(content_type)),
         headers_(std::move(headers)) {}
-  /// Opens the file of this path; the filename is the last part of the path. Throws
-  /// FileNotFoundError, PermissionError, OSError (a directory).
+  /// Opens the file of this path, once; the filename is the last part of the path. Throws
+  /// FileNotFoundError, PermissionError, OSError (a directory), ValueError (a zero byte).
   static File open(const std::string& path, std::string content_type = {},
                    http::Headers headers = {});
 

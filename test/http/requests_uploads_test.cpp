@@ -21,6 +21,7 @@
 #include <vector>
 
 #include <doctest/doctest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace requests = fiber::requests;
@@ -189,6 +190,32 @@ TEST_CASE("a file that hides its size, as those of /proc do, is sent all the sam
   // None is no body, as in Python.
   CHECK(requests::post(server.url("/fixed"), {.data = std::shared_ptr<std::istream>()}).ok());
   CHECK(has(server.received().back(), "Content-Length: 0"));
+}
+
+TEST_CASE("a file is opened once: a pipe is sent, and what has taken a file's name is not") {
+  HttpServer server;
+  TemporaryFile file("first");
+  const requests::Files files{{"f", requests::File::open(file.path())}};
+  REQUIRE(std::remove(file.path().c_str()) == 0);
+  REQUIRE(::mkfifo(file.path().c_str(), 0600) == 0);
+  // Both wait for each other to open the pipe.
+  std::promise<void> opened;
+  std::thread writer([&, ready = opened.get_future()] {
+    std::ofstream(file.path()) << "through the pipe";
+    // Without this, a test would hang that opens the pipe again.
+    if (ready.wait_for(5s) != std::future_status::ready) std::ofstream(file.path()) << "late";
+  });
+  requests::Files pipe{{"p", requests::File::open(file.path())}};
+  opened.set_value();
+  CHECK(requests::post(server.url("/fixed"), {.files = std::move(pipe)}).ok());
+  writer.join();
+  CHECK(has(server.received().back(), "Transfer-Encoding: chunked"));
+  CHECK(body_of(server.received().back()).find("\r\n\r\nthrough the pipe\r\n") !=
+        std::string::npos);
+  CHECK(requests::post(server.url("/fixed"), {.files = files}).ok());
+  CHECK(body_of(server.received().back()).find("\r\n\r\nfirst\r\n") != std::string::npos);
+  CHECK(text_of<fiber::ValueError>([] { requests::File::open("/tmp\0x"s); }) ==
+        "embedded null byte");
 }
 
 TEST_CASE("pieces of a function, a generator and a range go out in chunks") {
