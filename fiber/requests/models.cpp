@@ -156,9 +156,10 @@ std::string Response::json_text() const {
 
 void Response::refuse_json(std::string_view text) { throw JSONDecodeError(http::json_fault(text)); }
 
-http::Chunks Response::chunks_of(std::string body, std::size_t chunk_size) const {
+http::Chunks Response::chunks_of(std::string body, std::size_t chunk_size, bool at_once) const {
   if (stream_)
-    return http::Chunks([stream = stream_, chunk_size] { return stream->read(chunk_size); });
+    return http::Chunks(
+        [stream = stream_, chunk_size, at_once] { return stream->read(chunk_size, at_once); });
   // Shared: a std::function may copy what it calls.
   return http::Chunks([whole = std::make_shared<const std::string>(std::move(body)),
                        position = std::size_t{0}, chunk_size]() mutable {
@@ -169,21 +170,22 @@ http::Chunks Response::chunks_of(std::string body, std::size_t chunk_size) const
 }
 
 http::Chunks Response::iter_content(std::size_t chunk_size) & {
-  return chunks_of(stream_ ? std::string() : content, chunk_size);
+  return chunks_of(stream_ ? std::string() : content, chunk_size, false);
 }
 
 http::Chunks Response::iter_content(std::size_t chunk_size) && {
-  return chunks_of(std::move(content), chunk_size);
+  return chunks_of(std::move(content), chunk_size, false);
 }
 
 http::Lines Response::iter_lines(std::size_t chunk_size, std::optional<std::string> delimiter) & {
   check_delimiter(delimiter);
-  return lines_of(iter_content(chunk_size), std::move(delimiter));
+  return lines_of(chunks_of(stream_ ? std::string() : content, chunk_size, true),
+                  std::move(delimiter));
 }
 
 http::Lines Response::iter_lines(std::size_t chunk_size, std::optional<std::string> delimiter) && {
   check_delimiter(delimiter);
-  return lines_of(std::move(*this).iter_content(chunk_size), std::move(delimiter));
+  return lines_of(chunks_of(std::move(content), chunk_size, true), std::move(delimiter));
 }
 
 std::ostream& operator<<(std::ostream& out, const Response& response) {

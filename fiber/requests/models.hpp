@@ -92,12 +92,14 @@ class FIBER_API Response {
   void raise_for_status() const;
 
   /// Returns the body in pieces of chunk_size bytes, the last one shorter; 0: pieces as they
-  /// arrive. A streamed body allows one pass. The range does not need the response: it has a copy
-  /// of `content`, which a response that ends with the call gives away. Throws like get().
+  /// arrive. A streamed body allows one pass; one that the server sends in chunks is returned as it
+  /// arrives, in pieces of up to chunk_size bytes. The range does not need the response: it has a
+  /// copy of `content`, which a response that ends with the call gives away. Throws like get().
   http::Chunks iter_content(std::size_t chunk_size) &;
   http::Chunks iter_content(std::size_t chunk_size) &&;
   /// Returns the body line by line, without the ends of the lines (LF, CR, CR LF); with a
-  /// delimiter, the parts between delimiters. Otherwise like iter_content().
+  /// delimiter, the parts between delimiters. A line of a streamed body is returned once it has
+  /// arrived. Otherwise like iter_content().
   http::Lines iter_lines(std::size_t chunk_size = 512,
                          std::optional<std::string> delimiter = std::nullopt) &;
   http::Lines iter_lines(std::size_t chunk_size = 512,
@@ -109,7 +111,7 @@ class FIBER_API Response {
   friend class Session;
   class Stream;
 
-  http::Chunks chunks_of(std::string body, std::size_t chunk_size) const;
+  http::Chunks chunks_of(std::string body, std::size_t chunk_size, bool at_once) const;
   std::string json_text() const;
   [[noreturn]] static void refuse_json(std::string_view text);
 

@@ -251,9 +251,11 @@ std::string Response::Stream::read_all() {
   return transfer_.take(http::unlimited);
 }
 
-std::string Response::Stream::read(std::size_t n) {
+std::string Response::Stream::read(std::size_t n, bool at_once) {
   transfer_.set_limit(std::max(n, stream_buffer));
-  const std::size_t enough = std::max<std::size_t>(n, 1);
+  // A server that sends in chunks makes the body meanwhile, and may not have n bytes for hours.
+  if (transfer_.head().headers.contains("Transfer-Encoding")) at_once = true;
+  const std::size_t enough = at_once ? 1 : std::max<std::size_t>(n, 1);
   drive([&] { return transfer_.available() >= enough; });
   return transfer_.take(n ? n : http::unlimited);
 }

@@ -56,9 +56,9 @@ class Response::Stream {
   void read_head(const Adapters& adapters, const std::optional<HTTPDigestAuth>& digest);
   // Waits for the whole body; the limit must allow for it.
   std::string read_all();
-  // Waits for n bytes and returns them, fewer only at the end; n = 0: returns the available bytes,
-  // at least one. "" at the end.
-  std::string read(std::size_t n);
+  // Waits for n bytes and returns them, fewer only at the end, "" there. `at_once`, and for a body
+  // in chunks: returns up to n of the available bytes, at least one; n = 0: all of them.
+  std::string read(std::size_t n, bool at_once = false);
 
  private:
   template <class Enough>

@@ -5,6 +5,7 @@
 #include "support/http_client.hpp"
 #include "support/http_server.hpp"
 
+#include <chrono>
 #include <optional>
 #include <ranges>
 #include <stdexcept>
@@ -17,6 +18,7 @@
 namespace requests = fiber::requests;
 using support::HttpServer;
 using support::text_of;
+using namespace std::chrono_literals;
 using Strings = std::vector<std::string>;
 
 static_assert(std::ranges::input_range<fiber::http::Lines>);
@@ -174,6 +176,30 @@ TEST_CASE("lines of a streamed body") {
   Strings all;
   for (const std::string& line : response.iter_lines()) all.push_back(line);
   CHECK(all == Strings{"one", "two", "three"});
+}
+
+TEST_CASE("what a server sends little by little is returned when it is there") {
+  HttpServer server;
+  constexpr int never = 3'600'000;
+  const std::string head = "HTTP/1.1 200 OK\r\n";
+  server.answer_with("/chunks", {head + "Transfer-Encoding: chunked\r\n\r\n8\r\none\ntwo\n\r\n",
+                                 "4\r\nmore\r\n", never});
+  server.answer_with("/length", {head + "Content-Length: 600\r\n\r\none\ntwo\n", "more", never});
+  const auto get = [&](const char* path) {
+    return requests::get(server.url(path), {.timeout = {5s, 5s}, .stream = true});
+  };
+  for (const char* path : {"/chunks", "/length"}) {
+    auto lines = get(path).iter_lines();
+    auto line = lines.begin();
+    CHECK(*line == "one");
+    CHECK(*++line == "two");
+  }
+  auto pieces = get("/chunks").iter_content(1000);
+  CHECK(*pieces.begin() == "one\ntwo\n");
+  auto small = get("/chunks").iter_content(5);
+  auto piece = small.begin();
+  CHECK(*piece == "one\nt");
+  CHECK(*++piece == "wo\n");
 }
 
 TEST_CASE("pieces and lines do not need the response that they are of") {
