@@ -66,6 +66,11 @@ bool starts_with_ignoring_case(std::string_view text, std::string_view prefix) {
          http::equal_ignoring_case(text.substr(0, prefix.size()), prefix);
 }
 
+// Python takes an empty text, form or list for none.
+bool has_bytes(const Body& data) {
+  return data.source() || !data.bytes().empty() || (!data.form() && !data.content_type().empty());
+}
+
 Body json_body(const Json& json) {
   if (!json.error().empty()) throw InvalidJSONError(json.error());
   if (!json.finite()) throw InvalidJSONError("Out of range float values are not JSON compliant");
@@ -112,9 +117,9 @@ PreparedRequest Session::prepare(std::string_view method, std::string_view url, 
   request.headers.update(options.headers);
   if (!options.files.empty())
     request.body = encode_files(options.files, options.data);
-  else if (!options.data && options.json)
+  else if (!has_bytes(options.data) && options.json)
     request.body = json_body(options.json);
-  else
+  else if (has_bytes(options.data))
     request.body = std::move(options.data);
   if (!request.body.content_type().empty() && !request.headers.contains("Content-Type"))
     request.headers.set("Content-Type", request.body.content_type());

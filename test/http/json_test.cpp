@@ -82,6 +82,19 @@ TEST_CASE("json= beside data=: requests sends the data, aiohttp refuses both") {
   });
 }
 
+TEST_CASE("an empty form or text is no data in requests: json= is sent, or nothing") {
+  HttpServer server;
+  for (const requests::Body& empty : {requests::Body(requests::Params{}), requests::Body("")}) {
+    const std::string sent =
+        requests::post(server.url("/echo"), {.data = empty, .json = Value{1}}).content;
+    CHECK(sent.ends_with("\r\n\r\n[1]"));
+    CHECK(sent.find("Content-Type: application/json") != sent.npos);
+    const std::string nothing = requests::post(server.url("/echo"), {.data = empty}).content;
+    CHECK(nothing.find("Content-Type") == nothing.npos);
+    CHECK(nothing.find("Content-Length: 0") != nothing.npos);
+  }
+}
+
 TEST_CASE("null is None: there is no body") {
   HttpServer server;
   const auto echo = requests::post(server.url("/echo"), {.json = Value(nullptr)}).content;
