@@ -189,6 +189,23 @@ const AbstractRoute* ResourceObject::route_for(std::string_view method) const no
   return nullptr;
 }
 
+namespace {
+
+// Returns the value of a variable in a path. A slash stays one where the expression takes it, as
+// `.*` does; elsewhere it is escaped, so that the path leads here.
+std::string part_of_path(std::string_view value, const std::string& expression) {
+  if (!expression.empty() && value.find('/') != value.npos) {
+    std::string with_slashes = http::quote(value, kSafe);
+    std::vector<std::string_view> groups;
+    http::Pattern pattern;
+    pattern.add_group(expression);
+    if (pattern.match(with_slashes, groups)) return with_slashes;
+  }
+  return http::quote(value, kSafe.substr(1));
+}
+
+}  // namespace
+
 std::string ResourceObject::url_for(const std::map<std::string, std::string>& values) const {
   if (kind == Kind::prefix) {
     const auto file = values.find("filename");
@@ -199,6 +216,7 @@ std::string ResourceObject::url_for(const std::map<std::string, std::string>& va
   }
   if (kind != Kind::dynamic) return path;
   std::string url;
+  auto expression = expressions.begin();
   for (const Part& part : parts) {
     if (!part.variable) {
       url += part.text;
@@ -206,7 +224,7 @@ std::string ResourceObject::url_for(const std::map<std::string, std::string>& va
     }
     const auto found = values.find(part.text);
     if (found == values.end()) throw LookupError("'" + part.text + "'");
-    url += http::quote(found->second, kSafe.substr(1));
+    url += part_of_path(found->second, *expression++);
   }
   return url;
 }

@@ -52,8 +52,8 @@ class FIBER_API Resource {
   const AbstractRoute& add_route(std::string_view method, F&& handler) const {
     return add(method, detail::as_handler(std::forward<F>(handler)));
   }
-  /// Returns the path, quoted, with a value for each variable. Throws LookupError for a missing
-  /// value.
+  /// Returns the path, quoted, with a value for each variable; a slash in a value is escaped unless
+  /// the variable's expression takes it ({path:.*}). Throws LookupError for a missing value.
   std::string url_for(const std::map<std::string, std::string>& parts = {}) const;
 
  private:

@@ -89,6 +89,10 @@ TEST_CASE("paths that are malformed are refused, names give paths") {
   CHECK_THROWS_AS(app.router().add_get("/u/{name}/p", says(""), {.name = "user"}),
                   fiber::RuntimeError);
   CHECK(app.router().add_static("/st", "/").url_for({{"filename", "a b.txt"}}) == "/st/a%20b.txt");
+  app.router().add_get("/get/{path:.*}", says(""), {.name = "path"});
+  CHECK(app.router()["path"].url_for({{"path", "a b/c"}}) == "/get/a%20b/c");
+  app.router().add_get("/day/{month:[^/]+}/{path:.+}", says(""), {.name = "two"});
+  CHECK(app.router()["two"].url_for({{"month", "1/2"}, {"path", "1/2"}}) == "/day/1%2F2/1/2");
   for (const char* name : {"a b", "1a", "a.", ".a", "a..b", "a/b"})
     CHECK_THROWS_AS(app.router().add_get("/named", says(""), {.name = name}), fiber::ValueError);
   app.router().add_get("/named", says(""), {.name = "a.b:c-d_1"});
