@@ -126,9 +126,9 @@ ClientResponse::ClientResponse(http::Hop hop)
 detail::Exchange& ClientResponse::exchange() const { return content.exchange(); }
 
 std::string ClientResponse::content_type() const {
-  const std::string type = headers.get("Content-Type", "application/octet-stream");
-  const auto end = type.find_first_of("; \t");
-  return type.substr(0, end);
+  const std::string field = headers.get("Content-Type");
+  const std::string type = http::lower(http::strip(field.substr(0, field.find(';'))));
+  return type.empty() ? "application/octet-stream" : type;
 }
 
 std::string ClientResponse::charset() const { return http::charset_of(headers); }

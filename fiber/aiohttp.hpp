@@ -221,7 +221,7 @@ class FIBER_API ClientResponse {
 
   /// Whether the status is below 400.
   bool ok() const noexcept { return status < 400; }
-  /// Returns the media type, "application/octet-stream" if none was sent.
+  /// Returns the media type in lower case, "application/octet-stream" if none was sent.
   std::string content_type() const;
   /// Returns the charset that Content-Type names, or "".
   std::string charset() const;

@@ -47,6 +47,20 @@ TEST_CASE("with(session.get()) lends a response whose body is read once and agai
   });
 }
 
+TEST_CASE("a media type is compared in lower case, and is never empty") {
+  HttpServer server;
+  with_session([&](aiohttp::ClientSession& session) {
+    const auto type_of = [&](const std::string& value) {
+      server.answer_with(
+          "/typed", {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nContent-Type:" + value + "\r\n\r\n"});
+      return await(session.get(server.url("/typed"))).content_type();
+    };
+    CHECK(type_of(" Text/HTML; Charset=UTF-8") == "text/html");
+    CHECK(type_of(" text/html ;a=b") == "text/html");
+    CHECK(type_of("") == "application/octet-stream");
+  });
+}
+
 TEST_CASE("a request that is made again is a request of its own") {
   HttpServer server;
   with_session({.headers = {{"X-Session", "1"}}}, [&](aiohttp::ClientSession& session) {
