@@ -95,8 +95,11 @@ void makedirs(const std::string& path, const MakedirsOptions& options) {
   const std::string above =
       slash == std::string::npos ? "" : path.substr(0, path.find_last_not_of('/', slash) + 1);
   if (!above.empty() && !look(above, true)) {
-    // Another process may make the directory meanwhile.
-    makedirs(above, {.mode = 0777, .exist_ok = true});
+    try {
+      makedirs(above, {.mode = 0777, .exist_ok = options.exist_ok});
+    } catch (const FileExistsError&) {
+      // Another process has made it meanwhile, or it is a link to nothing, of which mkdir() tells.
+    }
     if (path.substr(slash + 1, end - slash) == ".") return;  // above/. has been made with it
   }
   try {

@@ -79,6 +79,23 @@ TEST_CASE("files and directories are made, renamed and removed") {
   });
 }
 
+TEST_CASE("makedirs below a link to nothing tells what is not there") {
+  const Folder folder;
+  asyncio::run([&] {
+    await(os::symlink("nowhere", folder / "link"));
+    for (const bool exist_ok : {false, true}) {
+      for (const std::string below : {"link/x", "link/x/y"})
+        CHECK(thrown_by([&] { await(os::makedirs(folder / below, {.exist_ok = exist_ok})); }) ==
+              "FileNotFoundError(\"[Errno 2] No such file or directory: '" + (folder / "link/x") +
+                  "'\")");
+      CHECK(thrown_by([&] { await(os::makedirs(folder / "link", {.exist_ok = exist_ok})); }) ==
+            "FileExistsError(\"[Errno 17] File exists: '" + (folder / "link") + "'\")");
+      CHECK_NOTHROW(await(os::makedirs(folder / "link/.", {.exist_ok = exist_ok})));
+    }
+    await(os::unlink(folder / "link"));
+  });
+}
+
 TEST_CASE("links, modes and lengths") {
   const Folder folder;
   folder.make("a", "12345");
