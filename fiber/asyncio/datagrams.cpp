@@ -403,22 +403,27 @@ DatagramTransport begun(DatagramObject& object) {
   return transport;
 }
 
-}  // namespace
-
-DatagramTransport make_datagram_endpoint(LoopObject& loop, const protocol_factory& factory,
-                                         const Options& options) {
+// Returns the socket of the first pair of addresses that has one, and its remote address.
+std::pair<UniqueFd, SocketAddress> first_endpoint(LoopObject& loop, const Options& options) {
   std::exception_ptr first;
   for (const Pair& pair : pairs_of(loop, options)) {
     try {
-      UniqueFd fd = make_endpoint(loop, pair, options);
-      const core::Ref<DatagramObject> object(new DatagramObject(loop, factory(), pair.remote));
-      object->open(std::move(fd));
-      return begun(*object);
+      return {make_endpoint(loop, pair, options), pair.remote};
     } catch (const OSError&) {
       if (first == nullptr) first = std::current_exception();
     }
   }
   std::rethrow_exception(first);
+}
+
+}  // namespace
+
+DatagramTransport make_datagram_endpoint(LoopObject& loop, const protocol_factory& factory,
+                                         const Options& options) {
+  auto [fd, remote] = first_endpoint(loop, options);
+  const core::Ref<DatagramObject> object(new DatagramObject(loop, factory(), remote));
+  object->open(std::move(fd));
+  return begun(*object);
 }
 
 DatagramTransport make_datagram_endpoint(LoopObject& loop, const protocol_factory& factory,

@@ -404,6 +404,20 @@ TEST_CASE("datagram endpoints that cannot be") {
   });
 }
 
+TEST_CASE("an OSError of the protocol's factory is not one of the address") {
+  asyncio::run([] {
+    int calls = 0;
+    const auto make = [&]() -> std::shared_ptr<asyncio::DatagramProtocol> {
+      throw fiber::PermissionError("call " + std::to_string(++calls));
+    };
+    const auto loop = asyncio::get_running_loop();
+    CHECK(thrown_by([&] {  // "" has addresses of two families
+            await(loop.create_datagram_endpoint(make, {.local_addr = {{"", 0}}}));
+          }) == "PermissionError('call 1')");
+    CHECK(calls == 1);
+  });
+}
+
 TEST_CASE("a loop that is closed lets go of endpoints whose protocols hold them") {
   std::weak_ptr<Recorder> held;
   Events say;
