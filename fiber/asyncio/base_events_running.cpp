@@ -14,8 +14,9 @@ namespace {
 
 constexpr std::int64_t kLongestWait = 86'400'000'000'000;  // as CPython: a day
 
-// Waits for descriptors, and wake-ups, until the deadline. While connections are busy their events
-// come soon: questions of the selector's have time until then.
+// Waits for descriptors and wake-ups until the deadline. Before it asks the selector's questions
+// (Selector::ask) for a long wait, it waits for 10 ms: the events of busy connections come within
+// that time.
 void sleep_until(LoopObject& loop, std::int64_t deadline) {
   constexpr std::int64_t kSoon = 10'000'000;  // 10 ms
   const auto left = [&] {
@@ -26,7 +27,7 @@ void sleep_until(LoopObject& loop, std::int64_t deadline) {
   if (selector.has_questions()) {
     if (const std::int64_t all = left(); all < 0 || all > kSoon) {
       selector.select(loop, kSoon);
-      // A wake-up has been taken away with the other events.
+      // The select may have consumed a wake-up: look for the work that the wake-up announced.
       if (!loop.ready_queue().empty() || selector.ready() || loop.mailbox().any() ||
           loop.signals().any())
         return;
@@ -195,7 +196,7 @@ void LoopObject::run_handle(HandleObject* handle) {
     handle->run();
   };
   std::exception_ptr error = caught(call, [this] { return !turns_.on_dying_hub(); });
-  // After the handler of the exception: the user's exception handler may end the thread.
+  // Outside of the catch block: the user's exception handler may end the thread.
   if (error) {
     errors_.report_failure("Exception in callback",
                            {.exception = std::exchange(error, nullptr), .handle = held});

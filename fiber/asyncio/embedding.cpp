@@ -50,7 +50,7 @@ void Embedding::rest() noexcept {
     else if (loop_.timers().clock() == nullptr)
       deadline =
           deadline_after(now, whole_milliseconds(std::min(left, kLatest / 2)) * kMillisecond);
-    else  // virtual time passes when the loop would wait: now
+    else  // a virtual clock jumps instead of waiting: run at once
       deadline = loop_.outside_work.load() == 0 ? 0 : kForever;
   }
   loop_.selector().set_timer(deadline);

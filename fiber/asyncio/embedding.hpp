@@ -1,9 +1,8 @@
 // A loop inside a foreign main loop: see EventLoop::fileno.
-//
-// While the host has its turn the loop rests: the selector's timer is set to the next deadline, or
-// to now if an entry is ready, and code that brings work makes the descriptor readable. Other
-// threads do so by the selector's eventfd, as if the loop slept; this thread does so by ring(),
-// which push() calls since the mailbox meanwhile says that there is work.
+//  While the host's code runs, the loop rests: the selector's timer is set to the next deadline, or
+// to now if an entry is ready. New work makes the descriptor readable. Other threads write to the
+// selector's eventfd, as they do for a loop that sleeps. On this thread push() calls ring(),
+// because Mailbox::expect_push() has made the mailbox look as if it held a handle.
 #pragma once
 
 #include <fiber/asyncio/timers.hpp>

@@ -1,4 +1,4 @@
-// The environment variables of a child process, out of whatever container a program keeps them in.
+// The environment variables of a child process, made of any container of pairs of strings.
 #pragma once
 
 #include <concepts>
@@ -10,10 +10,9 @@
 
 namespace fiber::asyncio::subprocess {
 
-/// Names and values, which a child process has for its environment. Made of any range of pairs of
-/// strings, such as a std::map; of a name that is given twice the last value counts, as in a
-/// literal of Python's. What cannot be in an environment is refused where a process is started:
-/// ValueError.
+/// The names and values of a child process's environment. Made of any range of pairs of strings,
+/// such as a std::map. The last value of a repeated name counts, as in a dict display of Python's.
+/// A name or value that no environment can hold makes the start of the process throw ValueError.
 class Environment {
  public:
   using Variable = std::pair<std::string, std::string>;

@@ -1,7 +1,6 @@
 // Errors that no other code handles: the loop's exception handler.
-//
-// Invariant: an error that arrives here is told once: by the user's handler, or if that fails by
-// the default one, or if that fails in a line of the log.
+//  Invariant: each error that arrives here is reported once: by the user's handler; if the handler
+// throws, by the default handler; if the default handler throws, by one line of the log.
 #pragma once
 
 #include <fiber/config.hpp>

@@ -46,9 +46,10 @@ struct SubprocessOptions;
 class FIBER_API Handle {
  public:
   Handle() noexcept = default;
-  /// Prevents the call, if it has not begun. From any thread (a TimerHandle: the loop's). Drops the
-  /// callable and its captures: at once on the thread that runs the loop, or after the call if this
-  /// is part of it; after a cancel() elsewhere, when the loop would have called it.
+  /// Prevents the call, if it has not begun. From any thread (a TimerHandle: the loop's). The
+  /// callable and its captures are destroyed: on the thread that runs the loop at once, or after
+  /// the call if cancel() is called inside the callable; after a cancel() on another thread, when
+  /// the loop would have called the callable.
   void cancel() const noexcept;
   bool cancelled() const noexcept;
   /// Returns the context in which the callback runs. Throws ValueError for a null handle.

@@ -1,5 +1,5 @@
-// Calls on files that the kernel carries out while a task waits, for floors that do not know the
-// floor that can ask the kernel for it.
+// Operations on files that the kernel carries out while a task waits. A hook for floors that may
+// not know fiber-aiofiles, which calls io_uring.
 #pragma once
 
 #include <fiber/config.hpp>
@@ -17,7 +17,7 @@ struct FileCall {
   enum class Kind : std::uint8_t { read, sync, data_sync };
   Kind kind;
   int fd;
-  void* bytes = nullptr;  ///< the caller's: it waits for the end of the call
+  void* bytes = nullptr;  ///< owned by the caller, who waits for the end of the call
   std::size_t size = 0;
   std::int64_t offset = 0;
 };
@@ -31,7 +31,7 @@ class FileCallUnderWay {
   virtual ~FileCallUnderWay() = default;
 
   virtual bool done() const noexcept = 0;
-  /// Of a call that is done: a number, or -errno.
+  /// Returns the result of a call that is done: a number, or -errno.
   virtual long result() const noexcept = 0;
   /// The waiter that is woken when the call is done.
   virtual Waiter** waiter() noexcept = 0;

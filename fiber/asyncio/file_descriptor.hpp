@@ -76,7 +76,7 @@ class GivenDescriptor {
   int get() const noexcept { return fd_.get(); }
   /// Gives the descriptor to the caller, which closes it from now on.
   UniqueFd take() noexcept { return std::move(fd_); }
-  /// Takes a descriptor back that could not be kept: reverses take().
+  /// Takes back a descriptor that the caller of take() could not use.
   void put_back(UniqueFd fd) noexcept { fd_ = std::move(fd); }
   /// Gives the descriptor to `open`, which moves from its argument. Keeps the descriptor if `open`
   /// throws.

@@ -15,10 +15,10 @@ class TaskBase;
 /// C library's start-up.
 bool is_library_frame(std::string_view function) noexcept;
 
-/// Returns the frames of the program's own among `frames`, both innermost first. Where the body of
-/// a task has none, because it was inlined into the library's function that calls it, that
-/// function's frame stands for it, under the body's name. Of a program without symbols all frames
-/// that may be its own are kept.
+/// Returns the frames of the program's own among `frames`, both innermost first. A task's body that
+/// was inlined into the library's function has no frame: the frame of the library's function is
+/// returned in its place, under the body's name. For a program without symbols, all frames that may
+/// be the program's own are returned.
 std::vector<traceback::FrameSummary> user_frames(std::vector<traceback::FrameSummary> frames);
 
 /// Returns "function+0x12 (file)" of the innermost of the program's own frames, or "file+0x1234" if

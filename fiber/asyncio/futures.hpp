@@ -45,13 +45,13 @@ struct Slot<T&> {
 template <>
 struct Slot<void> {};
 
-/// The type of the result of code that returns a T: a reference to an object that may be about to
-/// go becomes a value, and so does what is const.
+/// The type in which the result of code that returns a T is stored: an rvalue reference, whose
+/// object may not live long, and a const type become a plain value.
 template <class T>
 using result_of_t = std::conditional_t<std::is_lvalue_reference_v<T>, T, std::remove_cvref_t<T>>;
 
-/// A range that has its elements in itself: they are const where it is, and end with it. A view has
-/// not, nor has a handle, such as Queue.
+/// A range that owns its elements: they are const if the range is, and end with the range. Views
+/// and handles (such as Queue) are no containers in this sense.
 template <class T>
 concept has_elements = !std::is_trivially_destructible_v<T> && requires(const T& all) {
   typename T::value_type;
@@ -75,7 +75,7 @@ concept adapts_container = requires {
 template <class T>
 constexpr bool is_copyable();
 
-/// For a template, its arguments count.
+/// A template may be copied if each of its arguments may.
 template <class T>
 struct holds_copyable : std::true_type {};
 template <class... T>
@@ -86,8 +86,10 @@ struct holds_copyable<std::pair<A, B>> : std::bool_constant<is_copyable<A>() && 
 template <class... T>
 struct holds_copyable<std::variant<T...>> : std::bool_constant<(... && is_copyable<T>())> {};
 
-/// Returns whether a copy compiles: a std::vector claims so, whatever its elements, and so does a
-/// class with a std::vector. What has elements is asked for them; a handle or an iterator is not.
+/// Returns whether a copy of T compiles. std::copy_constructible is not enough: it is true for a
+/// std::vector of any elements, and for a class with such a member. The elements of containers and
+/// the arguments of tuples, pairs and variants are checked, too; those of handles and iterators are
+/// not.
 template <class T>
 constexpr bool is_copyable() {
   if constexpr (std::is_void_v<T> || std::is_reference_v<T>)

@@ -1,5 +1,4 @@
-// The objects of the stream layer, whose references are of two kinds; not for two threads at a
-// time.
+// The base of the stream layer's objects, which count two kinds of references. Not thread-safe.
 #pragma once
 
 #include <fiber/asyncio/base_events.hpp>
@@ -9,8 +8,9 @@
 
 namespace fiber::asyncio::detail {
 
-/// Belongs to one loop and its thread. Some of its references are handles, which users hold, and it
-/// counts these apart: they also keep the loop alive; references that the loop holds must not.
+/// Belongs to one loop and its thread. Users' handles are counted apart from the library's own
+/// references: a handle also keeps the loop alive, which a reference that the loop itself holds
+/// must not do.
 template <class Object>
 class HandledObject : public core::Counted<Object> {
  public:

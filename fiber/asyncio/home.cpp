@@ -12,8 +12,8 @@ using fiber::detail::GreenletObject;
 using fiber::detail::GreenletState;
 using fiber::detail::GreenletThread;
 
-// Guards `unwinding_` of all loops. Only with it may a thread look at tasks that are suspended on
-// another thread, which may be about to end.
+// Guards `unwinding_` of all loops. A thread must hold it to look at tasks that are suspended on
+// another thread, since that thread may be about to end.
 std::mutex homes_mutex;
 
 }  // namespace
@@ -100,7 +100,8 @@ void Home::thread_exits() noexcept {
     if (task->own_greenlet() != here) {
       end_current();
     } else {
-      // Its stack stays in use for ever. No task must wait for it.
+      // The frames of this task stay in use for ever, so its object is kept. The task is cancelled
+      // here, so that no other task waits for it.
       task->retain();
       turns.current_task = nullptr;
       task->complete(FutureState::cancelled);

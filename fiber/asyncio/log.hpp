@@ -36,8 +36,7 @@ FIBER_API log_handler set_log_handler(log_handler handler);
 namespace detail {
 FIBER_API void log(LogLevel level, std::string message,
                    std::exception_ptr exception = nullptr) noexcept;
-/// Logs a text that needs no memory: without memory for a record, the text itself is written to
-/// stderr.
+/// Logs a text. If there is no memory for a record, the text itself is written to stderr.
 FIBER_API void log(LogLevel level, const char* message,
                    std::exception_ptr exception = nullptr) noexcept;
 /// Writes one line to stderr, without any memory.

@@ -56,7 +56,7 @@ class FIBER_API Observation {
   HandleObject* current_handle() const noexcept { return current_handle_; }
   /// Notes that the loop has waited since `begin`, in nanoseconds of the monotonic clock.
   void waited(std::int64_t begin) noexcept;
-  /// Notes that a task has ended with a result though it was asked to end.
+  /// Notes that a task has ended with a result although it was cancelled.
   void cancellation_swallowed(TaskBase& task) noexcept;
 
  private:

@@ -23,9 +23,9 @@ class ParkedFibers {
   ParkedFiber* fitting(const core::StackShape& wanted) const noexcept {
     return first_ != nullptr && first_->stack->shape.fits(wanted) ? first_ : nullptr;
   }
-  /// Returns whether a stack may be parked: one of the thread's `usual` shape may, unless there are
-  /// many. Every so often a stack goes through the pool instead, which looks at how deeply it was
-  /// used.
+  /// Returns whether a stack may be parked: a stack of the thread's `usual` shape may, unless many
+  /// are parked. Every so often a stack is refused, so that it goes back to the pool, which looks
+  /// at how deeply it was used.
   bool wants(core::Stack& stack, core::StackShape usual) const noexcept {
     return count_ != kMost && stack.shape == usual && ++stack.uses < core::kTrimInterval;
   }

@@ -136,8 +136,8 @@ class SpawnSetup {
   posix_spawnattr_t attributes;
 };
 
-// Returns whether the directory is the reason: posix_spawn does not tell whether the change of
-// directory or the program has failed.
+// Returns whether the directory caused the error: posix_spawn does not tell whether the change of
+// directory or the start of the program has failed.
 bool is_why(const std::optional<std::string>& directory, int error) {
   if (!directory) return false;
   const std::string inside = directory->empty() ? "" : *directory + "/.";
@@ -159,7 +159,8 @@ Strings environment_of(const subprocess::Environment& variables) {
 void close_others(posix_spawn_file_actions_t& actions) {
   constexpr int kFirst = 3;
 #if defined(FIBER_NO_CLOSEFROM)
-  // Those that are open now; threads that open others meanwhile must mark them.
+  // Closes the descriptors that are open now; a descriptor that another thread opens meanwhile must
+  // be close-on-exec.
   for (int fd = kFirst, last = static_cast<int>(::sysconf(_SC_OPEN_MAX)); fd < last; ++fd) {
     const int flags = ::fcntl(fd, F_GETFD);
     if (flags >= 0 && (flags & FD_CLOEXEC) == 0)
@@ -225,7 +226,7 @@ pid_t spawn(const Strings& arguments, const std::optional<Strings>& environment,
     for (const std::string& path : places_of(program, *options.env)) {
       const int failed = ::posix_spawn(&pid, path.c_str(), &setup.actions, &setup.attributes,
                                        arguments.get(), environment->get());
-      // The first reason that is not its absence counts.
+      // An error other than a missing file is kept: the first one is reported.
       if (failed == 0 || error == ENOENT || error == ENOTDIR) error = failed;
       if (failed == 0) break;
     }

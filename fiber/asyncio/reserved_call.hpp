@@ -10,9 +10,9 @@
 
 namespace fiber::asyncio::detail {
 
-/// A member of an object that calls one of the object's functions as call_soon does, but needs no
-/// memory for it: ends must be told whatever fails. The object is a HandledObject; the call that
-/// waits holds a reference to it, and comes once at a time.
+/// Calls a member function of its owner as call_soon does, but needs no memory when it is queued:
+/// the end of a connection must be reported even without memory. The owner is a HandledObject. The
+/// queued call holds a reference to its owner, and is queued once at a time.
 template <class Object>
 class ReservedCall {
  public:
@@ -29,7 +29,7 @@ class ReservedCall {
     try {
       prepare(call_.get());
     } catch (const std::bad_alloc&) {
-      // It runs in the context that it has.
+      // Without memory for a copy, the call runs in its former context.
     }
     call_->posted = true;
     call_->its.retain();

@@ -103,7 +103,8 @@ void Runner::close() {
       runner.loop_ = EventLoop();
     }
   } end{*this};
-  // A callback that ends the thread would do so again: what is left is unwound, without a turn.
+  // A callback that ends the thread would do so again: the remaining tasks are unwound without
+  // another iteration.
   if (loop_.object().thread_ends || core::thread_is_exiting()) {
     for (const TaskRef& task : all_tasks(loop_))
       static_cast<detail::TaskBase&>(task.base()).log_destroy_pending = false;

@@ -13,8 +13,9 @@
 namespace fiber::asyncio::detail {
 namespace {
 
-// Takes a handle out of its place, and cancels it in the destructor, which runs last: objects of
-// the user's in the handle may call the selector as they end.
+// Takes a handle out of its place, and cancels it in the destructor of this object, at the end of
+// the caller's scope: the user's objects in the handle may call the selector from their
+// destructors.
 class Dropped {
  public:
   explicit Dropped(core::Ref<HandleObject>& place) noexcept
@@ -116,7 +117,7 @@ int Selector::arm(int fd, Interest& interest, Ask ask) noexcept {
   count(interest, wanted != 0);
   const bool changed = wanted != interest.events;
   const bool more = (wanted & ~interest.events) != 0;
-  // The registration for steps stays when they have left, and reports more than is wanted.
+  // A registration for steps outlives them, and may report more events than are wanted now.
   const bool for_steps =
       (interest.events & Events::edge) != 0 && (wanted == 0 || (wanted & Events::edge) != 0);
   if (ask != Ask::always && (!changed || (ask == Ask::if_needed && for_steps && !more))) return 0;
@@ -393,7 +394,8 @@ void Selector::select(LoopObject& loop, std::int64_t timeout) {
       timeout < 0 ? -1 : timeout / kMillisecond + (timeout % kMillisecond > 0 ? 1 : 0);
   if (!again_.empty()) [[unlikely]] {
     wait = 0;
-    // A watch that asks again while it is told is told in the next iteration.
+    // A watch that calls again() while it is being told of its event is told again in the next
+    // iteration.
     core::List<Watch, Watch::AgainLinks> told(std::move(again_));
     while (Watch* watch = told.pop()) {
       watch->again_ = false;

@@ -29,12 +29,11 @@ namespace fiber::asyncio::detail {
 
 class FIBER_API Selector final : private platform::Wishes {
  public:
-  /// Returns true for a descriptor that a loop of this process keeps for itself: code that closes
-  /// unknown descriptors (closefrom) should leave it open. From any thread.
+  /// Returns true for a descriptor that a loop of this process uses itself: code that closes
+  /// unknown descriptors (closefrom) should leave that descriptor open. From any thread.
   static bool is_own(int fd) noexcept;
-  /// Makes a loop that keeps a descriptor under the number `fd` take another number for it. To be
-  /// called before the number becomes another file's (dup2). Returns 0, or an errno if that fails.
-  /// From any thread.
+  /// Moves a loop's own descriptor from the number `fd` to another number. To be called before `fd`
+  /// becomes another file (dup2). Returns 0, or an errno if that fails. From any thread.
   static int make_way(int fd) noexcept;
   /// Makes all loops of this process leave the numbers below `first` to the program, as far as the
   /// limit of descriptors allows. From any thread.
@@ -65,8 +64,8 @@ class FIBER_API Selector final : private platform::Wishes {
   /// Takes the step out of its place and out of the ready queue, where an entry with its claim
   /// stays.
   void leave(DescriptorStep& step) noexcept;
-  /// Notes that the number may soon stand for another file, or does so since a moment: the kernel
-  /// is asked at the next addition.
+  /// Notes that the number may stand for another file soon, or already does: at the next addition
+  /// the kernel is asked.
   void doubt(int fd) noexcept {
     if (static_cast<std::size_t>(fd) < interests_.size())
       interests_[static_cast<std::size_t>(fd)].trusted = false;
@@ -86,13 +85,13 @@ class FIBER_API Selector final : private platform::Wishes {
   /// Keeps the descriptor's handles for a transport, their owner: add() and remove() refuse all
   /// others. Throws as refuse_watched(), std::bad_alloc.
   void reserve(int fd, const void* owner);
-  /// Returns whether the reservation is still that of this owner. It ends when the number
-  /// is known to be another file's.
+  /// Returns whether this owner still has the reservation, which ends when the number is known to
+  /// stand for another file.
   bool is_reserved_by(int fd, const void* owner) const noexcept {
     return fd >= 0 && static_cast<std::size_t>(fd) < interests_.size() &&
            interests_[static_cast<std::size_t>(fd)].owner == owner;
   }
-  /// Does the same, and asks the kernel if a handle is there.
+  /// Like is_reserved_by(), but asks the kernel too if the descriptor has a handle.
   bool is_still_reserved_by(int fd, const void* owner) noexcept;
   void end_reservation(int fd) noexcept {
     interests_[static_cast<std::size_t>(fd)].owner = nullptr;
@@ -135,7 +134,7 @@ class FIBER_API Selector final : private platform::Wishes {
   /// gone on yet get it, too. To be called before the descriptor is closed.
   void closing(int fd) noexcept;
 
-  /// A buffer for reads of all transports before they know where the data goes: always warm.
+  /// A buffer that all transports read into before they know the receiver of the data: always warm.
   static constexpr std::size_t kScratchSize = 256 * 1024;  ///< as CPython: at most this per recv
   char* scratch() {
     if (scratch_ == nullptr) [[unlikely]]
@@ -166,7 +165,8 @@ class FIBER_API Selector final : private platform::Wishes {
 
  private:
   using Events = platform::Events;
-  /// Urgent data is asked for, too: where it lies, a short read does not mean that all was read.
+  /// Urgent data is asked for, too: a read stops before it, so that a short read does not mean that
+  /// everything was read.
   static constexpr std::uint32_t kWatchEvents =
       Events::in | Events::out | Events::half_closed | Events::urgent | Events::edge;
 
@@ -186,7 +186,7 @@ class FIBER_API Selector final : private platform::Wishes {
     bool counted = false;          ///< in `watched_`: somebody waits
     bool trusted = false;          ///< a step may rely on the registration for a while
     Watch* watch = nullptr;
-    const void* owner = nullptr;       ///< alone may add and remove handles; null: everybody
+    const void* owner = nullptr;       ///< who alone may add and remove handles; null: everybody
     core::List<DescriptorWait> waits;  ///< oldest first
     core::List<DescriptorWait> woken;  ///< their tasks have not gone on yet
     Place& place(bool writing) noexcept { return writing ? writer : reader; }

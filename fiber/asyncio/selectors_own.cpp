@@ -35,9 +35,9 @@ class Forking {
         if (own == fd) return true;
     return false;
   }
-  // Calls `visit(poller, place)` for each number that a selector of the process has, until it
-  // returns true. Under the lock, so it must not close anything: close() may be patched, and ask
-  // whether a number is a selector's.
+  // Calls `visit(poller, place)` for each number that a selector of the process owns, until `visit`
+  // returns true. The lock is held meanwhile, so `visit` must not close a descriptor: a patched
+  // close() asks is_own(), which takes the lock.
   template <class F>
   static void visit_until(F visit) noexcept {
     const std::lock_guard lock(mutex_);
@@ -101,9 +101,9 @@ void Selector::forked() noexcept {
   poller_->forked();
 }
 
-// Makes all registrations anew, without those that outlive their numbers: no call can remove these
-// one by one, since their numbers belong to other files now. If the poller cannot, nothing changes
-// until the next event of such a registration.
+// Makes all registrations anew, to get rid of registrations that have outlived their numbers: no
+// call can remove one of these, since the numbers belong to other files now. If the poller cannot
+// do it, the next event of an outlived registration tries again.
 void Selector::renew() noexcept {
   if (!poller_->renew()) return;
   for (std::size_t i = 0; i < interests_.size(); ++i) {

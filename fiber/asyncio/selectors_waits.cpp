@@ -22,7 +22,7 @@ int Selector::wait(DescriptorWait& wait) {
   wait.error = 0;
   wait.listed = true;
   its.waits.append(wait);
-  // The other waits may be for a descriptor that was closed without notice: ask the poller.
+  // The earlier waits may be for a descriptor that was closed without notice: ask the poller.
   const bool first = its.waits.first() == &wait;
   const int error = arm(wait.fd, its, first ? Ask::if_needed : Ask::always);
   if (error != 0) {
@@ -47,7 +47,7 @@ void Selector::leave(DescriptorWait& wait) noexcept {
 void Selector::closing(int fd) noexcept {
   if (fd < 0 || !must_know_of_closing(fd)) return;
   Interest& its = interests_[static_cast<std::size_t>(fd)];
-  // The number may be another file's before the task goes on.
+  // The number may stand for another file by the time the task goes on.
   for (DescriptorWait& wait : its.woken) wait.error = EBADF;
   fail(its, EBADF);
   arm(fd, its, Ask::if_changed);

@@ -115,7 +115,8 @@ void ServerObject::accept_ready(Listener listener) {
       }
       loop_.errors().report_failure("socket.accept() out of system resource",
                                     {.exception = os_error(errno), .socket = listener.fd});
-      // The descriptor stays ready: it is not watched for a while, if its return is certain.
+      // The descriptor stays ready, so it is not watched for a while, provided that a timer can be
+      // set to watch it again.
       constexpr std::chrono::seconds kRetryDelay{1};
       const EventLoop loop(&loop_);
       loop.call_later(kRetryDelay, [self = core::Ref<ServerObject>(this), listener] {

@@ -38,8 +38,8 @@ class FIBER_API ServerObject : public HandledObject<ServerObject> {
     layer_arguments_ = arguments;
   }
   void start_serving();
-  /// Give a descriptor to a server with a single socket that was made without one; and return it,
-  /// open, to a caller whose socket could not be served.
+  /// Give a descriptor to a server that was made with a single socket and without its descriptor,
+  /// and give it back, open, to a caller whose socket could not be served.
   void take_over(int fd) noexcept { sockets_.front().fd = UniqueFd(fd); }
   void give_back() noexcept;
   void serve_forever();
@@ -54,7 +54,8 @@ class FIBER_API ServerObject : public HandledObject<ServerObject> {
   void detach(TransportObject& client) noexcept;
 
  private:
-  // The kind of a connection is its listening socket's: it need not be asked for each.
+  // A connection is of the kind of its listening socket, so the kernel need not be asked for each
+  // connection.
   struct Listener {
     int fd;
     bool plain_tcp;

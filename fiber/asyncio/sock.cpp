@@ -235,8 +235,8 @@ bool is_stream(int fd) noexcept {
 
 std::string sock_recv(LoopObject& loop, int fd, std::size_t n) {
   std::string data;
-  if (n == 0) return data;  // as Python's recv(0), which asks the system for nothing
-  // A stream gives the rest to the next call; a datagram is lost but for one piece.
+  if (n == 0) return data;  // like Python's recv(0): no system call is made
+  // A stream keeps the rest for the next call; a datagram that is too long loses its rest.
   if (n > Selector::kScratchSize && !is_stream(fd)) return sock_recvfrom(loop, fd, n).first;
   retry(loop, fd, For::reading, [&] {
     const std::size_t size = std::min(n, Selector::kScratchSize);
@@ -255,8 +255,9 @@ std::size_t sock_recv_into(LoopObject& loop, int fd, std::span<char> buffer) {
 
 namespace {
 
-// Returns the room for the next datagram, at most n bytes: a call that asks for more than any
-// datagram has does not pay for it. An error of the socket, which is told once, is -1 with errno.
+// Returns the room to give to the next datagram, at most n bytes. For a large n the kernel is asked
+// for the size of the datagram, so that no more memory than needed is allocated. Returns -1 with
+// errno for an error of the socket, which the kernel reports only once.
 std::ptrdiff_t room_for_datagram(int fd, std::size_t n) noexcept {
   constexpr std::size_t kUsual = 64 * 1024;
   if (n <= kUsual) return static_cast<std::ptrdiff_t>(n);
@@ -302,8 +303,8 @@ std::pair<std::size_t, SocketAddress> sock_recvfrom_into(LoopObject& loop, int f
 
 void sock_sendall(LoopObject& loop, int fd, std::string_view data) {
   if (data.empty()) return;
-  // A part was sent: there is no room for the rest. As CPython, it goes in the turns of the
-  // descriptor, not of the task.
+  // A part was sent, and there is no room for the rest. As in CPython, the rest is sent by a
+  // callback of the descriptor, without waking the task for each part.
   retry(loop, fd, For::writing, [&] {
     const std::ptrdiff_t count = ::send(fd, data.data(), data.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     if (count < 0) return count;

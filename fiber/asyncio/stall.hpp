@@ -22,7 +22,8 @@ namespace detail {
 FIBER_API void report_stubborn(const TaskBase& task) noexcept;
 }
 
-/// A loop that has not turned for a while, or a task that was cancelled and goes on nevertheless.
+/// A loop that has not begun an iteration for a while, or a task that was cancelled and goes on
+/// nevertheless.
 struct Stall {
   nanoseconds duration{};                   ///< at least that long, so far
   std::string task = {};                    ///< the name of the task that runs; "" for a callback
@@ -49,10 +50,10 @@ struct StallOptions {
   int signal = SIGURG;
 };
 
-/// Watches the running loop of the thread that makes it, from a thread of its own, until it is
-/// destroyed, which must be while the loop runs. Costs the loop one callback now and then while it
-/// is busy, nothing while it sleeps; a program without a monitor has no cost. Throws RuntimeError
-/// where no loop runs or the signal cannot be caught, ValueError for a limit that is not positive.
+/// Watches the running loop of the thread that makes the monitor, from a thread of its own. Must be
+/// destroyed while the loop runs. A busy loop runs one more callback now and then; a sleeping loop,
+/// and a program without a monitor, have no cost. Throws RuntimeError where no loop runs or the
+/// signal cannot be caught, ValueError for a limit that is not positive.
 class FIBER_API StallMonitor {
  public:
   explicit StallMonitor(StallOptions options = {});

@@ -13,8 +13,8 @@
 
 namespace fiber::asyncio {
 
-/// The transport pauses while the reader has enough. To write to the connection:
-/// StreamWriter(transport).
+/// Pauses the transport while the reader's buffer is full. To write to the connection, make a
+/// StreamWriter of the transport.
 class FIBER_API StreamReaderProtocol : public Protocol, private detail::ReadSource {
  public:
   /// `connected(reader, writer)` is called, in a task of its own, when the connection is made, as

@@ -32,7 +32,8 @@ void ReaderObject::feed_eof() {
 void ReaderObject::feed_data(std::string_view data) {
   if (eof_) throw RuntimeError("feed_data after feed_eof");
   if (data.empty()) return;
-  // Python pauses by the whole buffer, in which a waiting read's bytes are before they are taken.
+  // Python compares the size of the whole buffer, in which the bytes for a waiting read stay until
+  // the reader takes them.
   const std::size_t size =
       buffer_.size() + data.size() + (served_ != nullptr ? served_->given : std::size_t{0});
   if (buffer_.empty()) {
@@ -77,7 +78,7 @@ std::size_t ReaderObject::ReadWaiter::take(std::string_view data) {
   return data.size();
 }
 
-// Returns the bytes that a task was given and has not read to the front of the buffer.
+// Moves the bytes that a task was given, but has not read, back to the front of the buffer.
 void ReaderObject::put_back(ReadWaiter& waiter) {
   if (served_ == &waiter) served_ = nullptr;
   if (waiter.given == 0) return;

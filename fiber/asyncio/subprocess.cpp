@@ -105,8 +105,8 @@ int Process::wait_now() const {
   return *returncode();
 }
 
-// The tasks hold everything they need: where one fails, the others run on without this call. The
-// streams keep the bytes until all are there, so that a later reader gets them if this call ends
+// The tasks own everything they need: if one fails, the others run on without this call. The
+// streams keep the bytes until the end has come, so that a later reader gets them if this call ends
 // early.
 std::pair<std::string, std::string> Process::communicate_now(std::string input) const {
   const auto feed = [process = *this, input = std::move(input)] {
@@ -118,7 +118,7 @@ std::pair<std::string, std::string> Process::communicate_now(std::string input) 
         await(stream->drain());
       }
     } catch (const ConnectionError&) {
-      // The child did not read all of it.
+      // The child did not read all of the input.
     }
     stream->close();
   };

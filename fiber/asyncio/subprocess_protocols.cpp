@@ -65,7 +65,8 @@ class SubprocessObject final : public HandledObject<SubprocessObject>,
   void use(std::shared_ptr<BaseProtocol> protocol);
   // Calls a function of the protocol in the next iteration, or once it knows of its connection.
   void tell(std::function<void(SubprocessProtocol&)> what);
-  // Does so by a call that was made beforehand: the ends are told whatever fails.
+  // Calls a function by a call that was made beforehand, so that an end is reported even without
+  // memory.
   void tell(ReservedCall<SubprocessObject>& end) noexcept;
   void exited();
   void tell_exited();
@@ -211,7 +212,8 @@ void SubprocessObject::try_finish() noexcept {
 }
 
 void SubprocessObject::lose() {
-  // Until it has returned, the protocol may still ask for itself, and signal the child in vain.
+  // Until connection_lost() has returned, get_protocol() still returns the protocol, and signals to
+  // the child are ignored.
   struct Drop {
     SubprocessObject& self;
     ~Drop() {

@@ -99,8 +99,8 @@ void TaskGroup::give_up(Child* child) noexcept {
 }
 
 void TaskGroup::adopt(Child* child, detail::FutureBase& task) {
-  // Also for a task that has ended already, as an eager one may have: noting its end here could
-  // cancel the task that makes it, and the group would not be told.
+  // A task that has already ended, as an eager one may have, gets the callback, too: noting its end
+  // right here could cancel the task that is calling create_task.
   child->task = FutureRef(&task);
   children_.append(*child);
   ++count_;

@@ -239,7 +239,8 @@ constexpr bool iscoroutinefunction(const A&) noexcept {
 
 namespace detail {
 
-/// Makes a task. A coroutine that the loop refuses is closed, for the error is warning enough.
+/// Makes a task. A coroutine that the loop refuses is closed without the warning that it never ran:
+/// the caller gets the error.
 template <class T>
 Task<T> spawn_or_close(LoopObject& loop, Coroutine<T> coroutine) {
   if (loop.is_closed()) [[unlikely]]
@@ -260,7 +261,8 @@ auto ensure_future(A&& awaitable) {
     return detail::spawn_or_close(detail::loop_for_futures(),
                                   detail::as_coroutine(std::forward<A>(awaitable)));
 }
-/// Does so with a given loop, in which the new task runs; a future of another loop is a ValueError.
+/// Like ensure_future() above, with the loop in which a new task runs. Throws ValueError for a
+/// future of another loop.
 template <class A>
 auto ensure_future(A&& awaitable, const EventLoop& loop) {
   if constexpr (future_like<A>) {
@@ -442,7 +444,7 @@ auto wait(R&& futures, WaitOptions options = {}) {
     detail::wait_for_any(bases, options.timeout.value(), options.return_when);
     wait_result<F> result;
     auto at = list.begin();
-    for (detail::FutureBase* base : bases) {  // a future that was given twice is there once
+    for (detail::FutureBase* base : bases) {  // a repeated future counts once
       while (at->get() != base) ++at;
       (base->done() ? result.done : result.pending).push_back(*at);
     }

@@ -39,7 +39,8 @@ struct Question {
   void* interrupted_at = nullptr;
 };
 
-// At most one question at a time, of all monitors. The code that takes it out owns it.
+// The question that is being asked; all monitors together ask one at a time. The thread that
+// exchanges the pointer for null owns the question.
 std::atomic<Question*> question{nullptr};
 core::Undying<std::mutex> one_question;  // held by the asking thread
 
@@ -104,7 +105,7 @@ class Handler {
     ours.sa_sigaction = &Handler::handle;
     ours.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
     ::sigemptyset(&ours.sa_mask);
-    // Without the handler the question would end the program.
+    // Without the handler the signal could end the program.
     if (::sigaction(signal, &ours, &use.previous) != 0) {
       --use.count;
       throw RuntimeError("sig " + std::to_string(signal) + " cannot be caught");
@@ -218,7 +219,8 @@ namespace {
 std::atomic<int> watchers{0};
 std::atomic<unsigned> process{0};  // counts from fork to fork
 
-// Forgets the watchers in a child process: it has none of them, and one may have been asking.
+// Forgets the watchers in a child process: their threads do not exist there, and one of them may
+// have been asking at the fork.
 void forget_watchers() noexcept {
   watchers.store(0);
   process.fetch_add(1);

@@ -23,8 +23,8 @@ ExternalDone::ExternalDone(LoopObject* loop) : HandleObject(loop), LoopDependent
   loop->outside_work.fetch_add(1);
 }
 
-// Counts down on the loop's thread, until the loop is closed: if the other thread counted down, the
-// loop could see the job as outstanding after its delivery, and wait for it.
+// Lowers the count of outstanding jobs, on the loop's thread: if the other thread lowered it, the
+// loop could still see the job as outstanding after its delivery, and wait for it.
 ExternalDone::~ExternalDone() {
   leave();
   loop()->outside_work.fetch_sub(1);
@@ -51,8 +51,8 @@ concurrent::futures::ThreadPoolExecutor& default_executor(LoopObject& loop) {
 
 namespace {
 
-// Waits where no thread could be made that would join those of the executor: the end of a loop
-// takes nothing new.
+// Waits for the executor's threads by polling, for a process that could not start the thread which
+// joins them.
 void wait_without_thread(const concurrent::futures::ThreadPoolExecutor& executor) {
   constexpr std::chrono::milliseconds kPause{5};
   while (executor.has_threads()) asyncio::await(asyncio::sleep(kPause));

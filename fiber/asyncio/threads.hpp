@@ -16,10 +16,10 @@ namespace fiber::asyncio {
 
 namespace detail {
 
-/// The thread that ends a concurrent future queues this handle in the loop. It is made on the
-/// loop's thread, since it holds a reference to a future of the loop, which only that thread may
-/// count; it drops that reference when the loop is closed, though the other thread may not be done
-/// yet.
+/// The handle that is queued in the loop by the thread that ends a concurrent future. The handle
+/// holds a reference to a future of the loop, whose count belongs to the loop's thread: so the
+/// handle is made on that thread, and drops the reference when the loop is closed, even if the
+/// other thread is not done yet.
 class FIBER_API ExternalDone : public HandleObject, LoopDependent {
  public:
   explicit ExternalDone(LoopObject* loop);
@@ -29,7 +29,8 @@ class FIBER_API ExternalDone : public HandleObject, LoopDependent {
   void loop_closed() noexcept override { drop_callable(); }
 };
 
-/// Posts the call, even an unwanted one: its captures may be dropped only in the loop.
+/// Posts the call. An unwanted call is cancelled and posted too, since its captures may be
+/// destroyed only in the loop.
 FIBER_API void post_or_drop(ExternalDone* call, bool wanted) noexcept;
 
 /// Deletes an owned call by posting it, for code that may end without having posted it.
@@ -80,8 +81,8 @@ class CopyState final : public ExternalDone {
   bool take_;
 };
 
-/// A future of the loop, made before the concurrent one whose end it shall have: once a call has
-/// been submitted nothing may fail, since nobody would wait for its end.
+/// A future of the loop, made before the concurrent future whose outcome it will get: after the
+/// call has been submitted nothing may fail, since nobody would wait for the call's end.
 template <class T>
 class LoopChain {
  public:

@@ -29,11 +29,11 @@ constexpr std::int64_t bounded(std::int64_t when) noexcept {
   return when > kLatest ? kLatest : when < kEarliest ? kEarliest : when;
 }
 
-// A number where a time with its unit belongs.
+// A plain number, given in place of a time with a unit.
 template <class Number>
 concept plain_number = std::is_arithmetic_v<Number>;
 
-// Returns the deadline `delay` after `now`, which is not negative.
+// Returns the deadline `delay` after `now`. `now` is not negative.
 constexpr std::int64_t deadline_after(std::int64_t now, std::int64_t delay) noexcept {
   return delay > kLatest - now ? kLatest : bounded(now + delay);
 }

@@ -12,8 +12,8 @@
 
 namespace fiber::asyncio::detail {
 
-// How a queue holds an item: in its own memory; or, where that could throw while the queue moves
-// its items about, behind a pointer, so that only put and get move the item itself.
+// How a queue holds an item: in the queue's own memory, or, for a type whose move may throw, behind
+// a pointer, so that only put and get move the item itself.
 template <class T, bool kInPlace>
 struct Holder {
   using Held = std::conditional_t<kInPlace, T, std::unique_ptr<T>>;
@@ -33,7 +33,7 @@ struct Holder {
   }
 };
 
-// The elements of a std::vector<bool> are no objects.
+// Wraps the bool: a std::vector<bool> has no objects as elements, so no references to them.
 template <>
 struct Holder<bool, true> {
   struct Held {
@@ -169,7 +169,7 @@ class PriorityItems {
     }
     return item;
   }
-  // Drops an item, for a queue that drops them all.
+  // Drops one item. The caller drops all items of the queue in this way.
   void drop() noexcept { items_.pop_back(); }
   const T& at(std::size_t index) const { return Holding::item(items_[index]); }
   std::size_t size() const noexcept { return items_.size(); }
@@ -180,8 +180,8 @@ class PriorityItems {
 
   static std::size_t parent(std::size_t child) noexcept { return (child - 1) / 2; }
   T& nth(std::size_t index) noexcept { return Holding::item(items_[index]); }
-  // Where the last item belongs once the first is gone: it goes down from the root to a leaf, along
-  // the smaller children, and rises from there.
+  // Returns the place for the last item once the first is gone, found as heapq does: the hole goes
+  // down from the root to a leaf, along the smaller children; the item rises from there.
   std::size_t place_of_last() {
     const std::size_t left = items_.size() - 1;
     std::size_t place = 0;

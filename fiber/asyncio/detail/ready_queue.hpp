@@ -49,10 +49,10 @@ class Entry {
 
 // A ring that grows by doubling. Never shrinks while in use: a loop that once had a million ready
 // tasks is likely to have a million again.
-//
-// Its room is claimed before it is needed: by each unfinished task, each timer, each registered
-// done-callback, each handle on its way. So ends, wake-ups and cancellations, which push, need no
-// memory, and a lack of memory meets the code that creates or registers. An entry that is no task's
+//  Room in the ring is claimed before it is needed: each unfinished task, each timer, each
+// registered done-callback and each handle on its way has a claim. So ends, wake-ups and
+// cancellations, which only push, need no memory; the code that creates a task or registers a
+// callback gets the std::bad_alloc. A task keeps its claim until it has ended; any other entry
 // gives its claim back when it is popped.
 class ReadyQueue {
  public:
@@ -71,10 +71,11 @@ class ReadyQueue {
       grow(count);
     room_ -= static_cast<std::ptrdiff_t>(count);
   }
-  // Claims room for one entry that can come later: false if there is no memory. A few places are
-  // kept for such entries alone, so that work from outside moves on when memory is short.
+  // Claims room for one entry that may also be queued later: a ready descriptor, a handle of
+  // another thread. Returns false if there is no memory. A few places are kept for these entries
+  // alone, so that work from outside goes on when memory is short.
   bool try_claim() noexcept;
-  // Claims room for an entry that was popped right before, and keeps its claim for longer.
+  // Claims the room that take() has just given back, for an entry that will be pushed again.
   void claim_again() noexcept { --room_; }
   void give_back(std::size_t count = 1) noexcept { room_ += static_cast<std::ptrdiff_t>(count); }
   // Appends an entry that has a claim.
@@ -95,12 +96,12 @@ class ReadyQueue {
   }
   // Returns the place of the next entry; it stays there until it is popped.
   std::size_t end() const noexcept { return tail_; }
-  // Replaces an entry that may still be at `position`.
+  // Replaces `old` if it is still at `position`.
   void replace(std::size_t position, Entry old, Entry replacement) noexcept {
     if (position - head_ < size() && ring_[position & mask_] == old)
       ring_[position & mask_] = replacement;
   }
-  // Replaces an entry that may be anywhere.
+  // Replaces `old` wherever it is in the queue.
   void replace(Entry old, Entry replacement) noexcept {
     for (std::size_t at = head_; at != tail_; ++at) replace(at, old, replacement);
   }

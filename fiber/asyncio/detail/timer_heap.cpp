@@ -20,9 +20,9 @@ void TimerHeap::take_due(std::int64_t end, ReadyQueue& ready) noexcept {
   }
 }
 
-// Moves many timers at once; one by one, each would write to many nodes, which lie on the stacks of
-// sleeping tasks. Does nothing if a small part of the heap is due, or when it throws
-// std::bad_alloc.
+// Moves many timers at once: removed one by one, each would change the places of many nodes, whose
+// memory is on the stacks of sleeping tasks. Does nothing if a small part of the heap is due, or
+// when it throws std::bad_alloc.
 void TimerHeap::take_many(std::int64_t end, ReadyQueue& ready) {
   // Due timers are at the top of the heap: a tree, taken level by level.
   std::vector<std::uint32_t> tree{0};
