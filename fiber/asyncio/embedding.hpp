@@ -1,5 +1,6 @@
 // A loop inside a foreign main loop: see EventLoop::fileno.
-//  While the host's code runs, the loop rests: the selector's timer is set to the next deadline, or
+//
+// While the host's code runs, the loop rests: the selector's timer is set to the next deadline, or
 // to now if an entry is ready. New work makes the descriptor readable. Other threads write to the
 // selector's eventfd, as they do for a loop that sleeps. On this thread push() calls ring(),
 // because Mailbox::expect_push() has made the mailbox look as if it held a handle.

@@ -1,5 +1,6 @@
 // Errors that no other code handles: the loop's exception handler.
-//  Invariant: each error that arrives here is reported once: by the user's handler; if the handler
+//
+// Invariant: each error that arrives here is reported once: by the user's handler; if the handler
 // throws, by the default handler; if the default handler throws, by one line of the log.
 #pragma once
 

@@ -8,8 +8,9 @@
 //   };
 //   const auto make = [] { return std::make_shared<Echo>(); };
 //   const auto server = await(loop.create_server(make, "", 8080));
-//  The functions are callbacks of the loop: they may not await (RuntimeError); to wait, start a
-// task by create_task. An exception of a function is reported to the loop's exception handler; if
+//
+// The functions are callbacks of the loop: they may not await (RuntimeError); to wait, start a task
+// by create_task. An exception of a function is reported to the loop's exception handler; if
 // the function was to take data, the transport is aborted. The transport keeps its protocol until
 // connection_lost() has returned. All are called in the context in which the connection was made.
 #pragma once

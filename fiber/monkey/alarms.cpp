@@ -137,7 +137,7 @@ std::int64_t alarm_of(const TaskBase& task) noexcept {
 
 bool run_alarm_handler() {
   const struct sigaction action = handler_of_program;
-  // Turns the alarm off: the signal may have arrived already, or be about to.
+  // Turns the alarm off. The signal may have arrived already, or be about to arrive.
   sigset_t alone, blocked, before;
   ::sigemptyset(&alone);
   ::sigaddset(&alone, SIGALRM);

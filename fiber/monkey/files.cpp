@@ -225,7 +225,7 @@ ssize_t write_plainly(int fd, const iovec* vectors, int count, off64_t offset) n
 // A hand-over to a thread takes as long as copying this much.
 constexpr std::size_t kLarge = std::size_t{64} * 1024;
 
-// Whether the vectors are of a kind that the kernel does not refuse at once.
+// Whether the kernel does not refuse the vectors at once.
 bool is_possible(const iovec* vectors, int count) noexcept {
   return count > 0 && count <= IOV_MAX &&
          is_readable(vectors, static_cast<std::size_t>(count) * sizeof *vectors);

@@ -6,8 +6,9 @@
 // memory as well, unless it is large or the file is to be written at once (O_SYNC, O_DIRECT): such
 // a write is made by a thread, as a whole, for others may append to the file. fsync is never quick.
 //
-// These calls cannot be cut short: the kernel uses the caller's memory, and a program that was told
-// of a failed write does not expect that the data is written later. The task is cancelled after.
+// These calls cannot be cut short: the kernel uses the caller's memory, and a program that was
+// told of a failed write does not expect that the data is written later. The task is cancelled
+// afterwards.
 #pragma once
 
 #include <fiber/monkey/waiting.hpp>
@@ -19,7 +20,7 @@
 
 namespace fiber::monkey::detail {
 
-// In place of an offset: where the file is, which moves on.
+// In place of an offset: the current position of the file, which then moves on.
 inline constexpr off64_t kPosition = -1;
 
 // Whether the descriptor is a file or a disk.

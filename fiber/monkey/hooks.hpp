@@ -21,8 +21,8 @@ struct Original {
   static inline constinit std::uintptr_t inverted = 0;
 };
 
-// The replacement for objects with a policy. Outside of tasks it calls libc's function, and must
-// let an unwinding pass: pthread_cancel() ends a thread so in a call that blocks.
+// The replacement for objects with a policy. Outside of tasks it calls libc's function. It is not
+// noexcept, since pthread_cancel() unwinds a thread out of a call that blocks.
 template <auto F, Cancel How>
 struct InTask;
 template <class R, class... A, R (*F)(A...) noexcept, Cancel How>
@@ -39,7 +39,7 @@ struct InTask<F, How> {
   }
 };
 
-// A hook for a function that waits, in tasks alone.
+// A hook for a function that waits. Outside of tasks libc's function is called.
 template <auto F>
 Hook hook(const char* name) noexcept {
   return {name,
@@ -48,8 +48,8 @@ Hook hook(const char* name) noexcept {
            reinterpret_cast<void*>(+InTask<F, Cancel::never>::call)},
           &Original<F>::inverted};
 }
-// A hook for a function that does not wait, or does more than that, or whose arguments InTask
-// cannot pass on.
+// A hook for a function that is replaced outside of tasks, too, or whose arguments InTask cannot
+// pass on.
 template <auto F>
 Hook plain_hook(const char* name) noexcept {
   void* function = reinterpret_cast<void*>(F);
@@ -64,7 +64,7 @@ Hook policy_hook(const char* name, F* error, F* interrupt, F* never) noexcept {
            reinterpret_cast<void*>(never)}};
 }
 
-// The same of a template: by_policy("name", []<Cancel How> { return function<How>; }).
+// A policy_hook() made of a template: by_policy("name", []<Cancel How> { return function<How>; }).
 template <class F>
 Hook by_policy(const char* name, F function) noexcept {
   return policy_hook(name, function.template operator()<Cancel::error>(),

@@ -13,8 +13,8 @@ class TaskBase;
 
 namespace fiber::monkey::detail {
 
-// Chooses the task; null, the default, for none. The task must live until another one is chosen.
-// The descriptor that this needs gets a number from `first` on.
+// Chooses the task whose calls signals interrupt; null, the default, for none. The task must live
+// until another one is chosen. The signalfd that this needs gets a number of at least `first`.
 FIBER_API void let_signals_interrupt(const asyncio::detail::TaskBase* task, int first) noexcept;
 bool is_interrupted_by_signals(const asyncio::detail::TaskBase& task) noexcept;
 

@@ -59,8 +59,8 @@ int mq_send_(mqd_t queue, const char* text, std::size_t size, unsigned priority)
   return mq_timedsend_(queue, text, size, priority, nullptr);
 }
 
-// Repeats `attempt`, which fails with `busy` if it would have to wait. What was there when the wait
-// began, and is not any more, has been removed.
+// Repeats `attempt`, which fails with `busy` if it would have to wait. An EINVAL after a wait
+// becomes EIDRM: the queue or set existed when the wait began, so it has been removed.
 template <class F>
 auto again_and_again(const Call& call, int busy, std::int64_t deadline, F attempt) noexcept {
   Backoff backoff;
@@ -77,7 +77,7 @@ auto again_and_again(const Call& call, int busy, std::int64_t deadline, F attemp
 
 ssize_t msgrcv_(int queue, void* message, std::size_t size, long type, int flags) noexcept {
   const Call call;
-  // Copying goes with IPC_NOWAIT alone.
+  // MSG_COPY is only allowed with IPC_NOWAIT.
   if (!call || (flags & (IPC_NOWAIT | MSG_COPY)) != 0)
     return real().msgrcv(queue, message, size, type, flags);
   return again_and_again(call, ENOMSG, kNever, [=] {

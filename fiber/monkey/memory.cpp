@@ -19,8 +19,8 @@ namespace {
 // The smallest size of a page.
 constexpr std::uintptr_t kPage = 4096;
 
-// Whether a word can be read: the kernel copies it before it refuses to change the signal mask in a
-// way that there is not.
+// Whether a word can be read: asks the kernel to change the signal mask in a way that does not
+// exist. The kernel copies the new mask, which is the word, before it refuses.
 bool is_word_readable(std::uintptr_t at) noexcept {
   constexpr int kNoWay = -1;
   constexpr std::size_t kSize = (_NSIG - 1) / 8;  // of the kernel's mask
@@ -33,8 +33,8 @@ bool is_word_readable(std::uintptr_t at) noexcept {
   return yes;
 }
 
-// Returns where the memory ends that is certainly there above a frame: the stack of a greenlet, or
-// else the page.
+// Returns the end of the memory above a frame that is certainly mapped: the end of the greenlet's
+// stack, or else the end of the page.
 std::uintptr_t end_of_stack(std::uintptr_t frame) noexcept {
   const fiber::detail::GreenletThread* thread =
       fiber::detail::greenlet_thread_of(core::tls_thread_state);

@@ -1,6 +1,7 @@
-// Memory that the caller names, and that may not be there. The kernel fails with EFAULT where code
-// of ours would crash. So what a replacement reads before the kernel has read it, it asks for here,
-// and what it writes in place of the kernel, it writes by the kernel.
+// Access to memory at addresses that the caller gives, which may be invalid. A system call fails
+// with EFAULT where code of ours would crash. So a replacement checks memory here before it reads
+// the memory itself, and a result that it writes in place of the kernel is written by a system
+// call.
 #pragma once
 
 #include <cstddef>
@@ -15,13 +16,13 @@ bool is_readable(const T* one) noexcept {
   return is_readable(one, sizeof *one);
 }
 
-// Whether an argument that may be null is so, or can be read.
+// Whether an optional argument is null or can be read.
 template <class T>
 bool is_usable(const T* one) noexcept {
   return one == nullptr || is_readable(one);
 }
 
-// Writes to the memory. Returns false, with EFAULT, if that cannot be.
+// Writes to the memory. Returns false, with EFAULT, if the memory cannot be written to.
 bool give(void* to, const void* from, std::size_t size) noexcept;
 template <class T>
 bool give(T* to, const T& value) noexcept {

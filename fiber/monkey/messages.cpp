@@ -10,7 +10,8 @@
 namespace fiber::monkey::detail {
 namespace {
 
-// Flags with which a call never waits, and one that connects.
+// never_waits(): flags with which receiving never waits. is_left_alone(): flags with which sending
+// never waits, or also connects (MSG_FASTOPEN).
 bool never_waits(int flags) noexcept {
   return (flags & (MSG_DONTWAIT | MSG_ERRQUEUE | MSG_OOB)) != 0;
 }
@@ -18,8 +19,8 @@ bool is_left_alone(int flags) noexcept {
   return (flags & (MSG_DONTWAIT | MSG_OOB | MSG_FASTOPEN)) != 0;
 }
 
-// Repeats MSG_PEEK until enough bytes have arrived, or the end. Readiness is of no use here: some
-// bytes are there already.
+// Repeats a call with MSG_PEEK until enough bytes have arrived, or the end of the stream. The
+// descriptor is ready all the time, since some bytes are there already.
 template <class F>
 ssize_t peek_all(const Call& call, int fd, std::size_t size, F attempt) noexcept {
   const auto patience = Patience::of(call, fd, Direction::reading);
@@ -34,8 +35,8 @@ ssize_t peek_all(const Call& call, int fd, std::size_t size, F attempt) noexcept
   }
 }
 
-// Repeats attempt(buffers, flag), which receives into the rest of the buffers; the flag is for not
-// blocking.
+// Repeats attempt(buffers, flag), which receives into the rest of the buffers; `flag` is
+// MSG_DONTWAIT or 0.
 template <class F>
 ssize_t receive(const Call& call, int fd, int flags, Buffers& buffers, std::size_t size,
                 F attempt) noexcept {
@@ -44,8 +45,8 @@ ssize_t receive(const Call& call, int fd, int flags, Buffers& buffers, std::size
   return whole(call, fd, Direction::reading, buffers, attempt);
 }
 
-// Whether a message can be received in parts: what it says can be read. Otherwise the kernel
-// refuses it at once.
+// Whether a message can be received in parts: its header and its vectors can be read. Otherwise the
+// kernel refuses the message at once.
 bool is_whole(const msghdr* message) noexcept {
   return is_readable(message) && message->msg_iovlen <= IOV_MAX &&
          is_readable(message->msg_iov, message->msg_iovlen * sizeof(iovec));
@@ -63,8 +64,9 @@ int option_of(int fd, int option) noexcept {
   return ::getsockopt(fd, SOL_SOCKET, option, &value, &size) == 0 ? value : 0;
 }
 
-// Whether descriptors came with a part: the kernel does not go on behind them. Where there is no
-// room for them it says so, as it does of other things that the program has asked to be told.
+// Whether descriptors came with a part: the kernel does not receive more behind them. If there was
+// no room for descriptors, MSG_CTRUNC is set; with SO_PASSCRED this flag may be about credentials
+// instead.
 bool has_descriptors(int fd, msghdr& message) noexcept {
   if ((message.msg_flags & MSG_CTRUNC) != 0 && option_of(fd, SO_DOMAIN) == AF_UNIX &&
       option_of(fd, SO_PASSCRED) == 0)
@@ -150,7 +152,7 @@ ssize_t recvmsg_(int fd, msghdr* message, int flags) noexcept {
   if (!call || never_waits(flags)) return call.tried(real().recvmsg(fd, message, flags));
   if (is_in_parts(fd, flags) && is_whole(message))
     return receive_in_parts(call, fd, message, flags);
-  // An attempt in vain leaves the message as it was.
+  // A failed attempt leaves the message unchanged.
   return when_possible(call, fd, Direction::reading,
                        [=](int how) { return real().recvmsg(fd, message, flags | how); });
 }
@@ -166,14 +168,14 @@ timespec rest_of(const timespec& limit, std::int64_t passed) noexcept {
   return rest.tv_sec < 0 ? timespec{} : rest;
 }
 
-// The header of a message, which may be no memory at all: the kernel looks first.
+// Returns the header of a message without reading it: the memory may be invalid.
 msghdr* header_at(mmsghdr* message) noexcept {
   static_assert(offsetof(mmsghdr, msg_hdr) == 0);
   return reinterpret_cast<msghdr*>(message);
 }
 
-// Receives message by message: like the kernel, checks the time limit after each one, and leaves
-// the rest of it to the caller. So a limit does not end the wait for a message.
+// Receives message by message. Like the kernel, checks the time limit only after each message, and
+// writes the remaining time to `limit`: a limit does not end the wait for a message.
 int recvmmsg_(int fd, mmsghdr* messages, unsigned count, int flags, timespec* limit) noexcept {
   const Call call;
   if (!call || count == 0 || never_waits(flags) || !is_usable(limit) ||
@@ -220,7 +222,8 @@ ssize_t sendmsg_(int fd, const msghdr* message, int flags) noexcept {
   msghdr part{};
   bool begun = false;
   return whole(call, fd, Direction::writing, buffers, [&](Buffers& rest, int how) {
-    // The kernel reads the message first: it alone can tell whether that is possible.
+    // The first call gets the message unchanged: only the kernel can tell whether its memory can be
+    // read.
     if (!begun) {
       const ssize_t count = real().sendmsg(fd, message, flags | how);
       if (count < 0 && errno != EAGAIN) return count;

@@ -67,7 +67,8 @@ const TaskBase* holder_of(const pthread_mutex_t* mutex) noexcept {
   const auto found = holders()->find(mutex);
   return found != holders()->end() ? found->second : nullptr;
 }
-// Without memory, the mutex behaves as without patching. Leaves errno alone, as locking does.
+// Notes the holder of a mutex. Without memory for the note, the mutex behaves as without patching.
+// Leaves errno unchanged, as locking does.
 void note(const pthread_mutex_t* mutex, const TaskBase* task) noexcept {
   const int error = errno;
   try {
@@ -148,7 +149,8 @@ int trylock_(pthread_mutex_t* mutex) noexcept {
   return result;
 }
 
-// The kinds that tell holders apart refuse whoever does not hold them.
+// A mutex that tells holders apart (recursive, error-checking) refuses a task that does not hold
+// it.
 int unlock_(pthread_mutex_t* mutex) noexcept {
   if (holders() != nullptr && mutex != nullptr && tells_holders_apart(mutex) && is_ours(mutex)) {
     const Call call;

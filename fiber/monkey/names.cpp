@@ -89,8 +89,8 @@ socklen_t enough_of(socklen_t room) noexcept {
   return std::min(room, kMost);
 }
 
-// Writes the text alone, as libc does: the user may have less memory than told, or other things
-// behind the text.
+// Writes the text and its zero byte only, as libc does: the caller may have less memory than it
+// says, or other data behind the text.
 void put_text(const std::vector<char>& text, char* to) noexcept {
   if (!text.empty()) std::memcpy(to, text.data(), std::strlen(text.data()) + 1);
 }

@@ -98,7 +98,7 @@ int creat_(const char* path, mode_t mode) {
   return open_<How>(path, O_CREAT | O_WRONLY | O_TRUNC, mode);
 }
 
-// For a mode of fopen() that does not both read and write.
+// Returns the flags of open() for a mode of fopen() that does not both read and write.
 int flags_of(const char* mode) noexcept {
   int flags = O_WRONLY;
   if (mode[0] == 'r') flags = O_RDONLY;

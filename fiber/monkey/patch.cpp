@@ -34,7 +34,7 @@ struct Slot {
   const Hook* hook;
   Cancel cancel;
   bool is_copy;
-  bool is_chosen;  // false: the object is not to be patched, and calls a function that wakes tasks
+  bool is_chosen;  // false: patched only because the function wakes tasks
   void* before;    // the linker's stub if the function was never called
 
   void* function() const noexcept { return hook->functions[static_cast<int>(cancel)]; }

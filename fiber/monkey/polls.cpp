@@ -156,14 +156,14 @@ class Sets {
       if (users_[i] != nullptr)
         std::copy_n(reinterpret_cast<const unsigned long*>(users_[i]), words_, part(i));
   }
-  // After a call that has found nothing, and has emptied the user's sets: while the task waits, and
-  // after a failure, such as a signal's, or a jump out of its handler, they are what they were.
+  // Fills the caller's sets again after a call that found nothing and emptied them: while the task
+  // waits, and after a failure or a jump out of a signal handler, the sets are unchanged.
   void restore() noexcept {
     for (std::size_t i = 0; i < 3; ++i)
       if (users_[i] != nullptr)
         std::copy_n(part(i), words_, reinterpret_cast<unsigned long*>(users_[i]));
   }
-  // At the end of the time limit.
+  // Empties the caller's sets, at the end of the time limit.
   void clear() noexcept {
     for (fd_set* set : users_)
       if (set != nullptr) std::fill_n(reinterpret_cast<unsigned long*>(set), words_, 0UL);

@@ -27,8 +27,8 @@ int descriptor_of(pid_t pid) noexcept {
   return static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
 }
 
-// Waits for the child's end, or for a while: no descriptor reports the stops of a child that is
-// traced, which are told to whoever waits for its end.
+// Waits for the child's end, but not for long: no descriptor reports that a traced child has
+// stopped, and wait() reports this, too.
 Wake wait_a_while(const Call& call, int child, std::int64_t& pause) noexcept {
   constexpr std::int64_t kLongest = kSecond / 4;
   DescriptorWait one{.fd = child, .events = EPOLLIN};
@@ -64,7 +64,7 @@ auto end_of(pid_t pid) noexcept {
   return [pid] { return Descriptor(pid > 0 ? descriptor_of(pid) : -1); };
 }
 
-// A descriptor that the program has: it stays open.
+// A descriptor of the program's, which is not closed here.
 struct DescriptorOfProgram {
   int fd;
   int get() const noexcept { return fd; }
@@ -127,9 +127,9 @@ struct InSystem {
 constinit thread_local core::PerThread<InSystem> in_system;
 const core::PerThreadUse in_system_use([]() -> core::PerThreadBase& { return in_system; });
 
-// Blocks SIGCHLD on this thread while tasks of it are in system(), as libc's system() does: the
-// handler of many a daemon waits for every child, and would take the status of this one. Other
-// children that are started meanwhile have the mask of before.
+// Blocks SIGCHLD on this thread while one of its tasks is in system(), as libc's system() does:
+// many programs have a handler that waits for every child, and would take the status of this one.
+// Other children that are started meanwhile get the earlier mask.
 class ChildrenUntold {
  public:
   ChildrenUntold() noexcept {
@@ -161,7 +161,8 @@ class ChildrenUntold {
 };
 
 // The signals of the terminal, which reach the command as well. libc's system() ignores them
-// meanwhile; here a program is left alone that has other tasks, which Ctrl-C cancels.
+// meanwhile. Here only a program that runs as a whole in this task ignores them; in any other
+// program Ctrl-C still cancels tasks.
 class SignalsOfTerminal {
  public:
   explicit SignalsOfTerminal(bool ignores) noexcept : ignores_(ignores) {
@@ -181,7 +182,8 @@ class SignalsOfTerminal {
       ::sigaction(kSignals[i], &before_[i], nullptr);
     errno = error;
   }
-  // Those that the command does not ignore: the program did not, either.
+  // Returns the signals whose default action the command has: those that the program did not
+  // ignore.
   const sigset_t& standard_for_command() const noexcept { return standard_; }
 
  private:
@@ -228,7 +230,7 @@ int system_(const char* command) noexcept {
   while (ended < 0 && errno == EINTR && !call.task().has_told_library());
   if (ended == pid) return call.done(1), status;
   error = errno;
-  if (error == ECHILD) return -1;  // others have waited for it: the number may be another's
+  if (error == ECHILD) return -1;  // other code has waited for the child: its number may be reused
   ::kill(pid, SIGKILL);
   while (real().wait4(pid, &status, 0, nullptr) < 0 && errno == EINTR) {
   }

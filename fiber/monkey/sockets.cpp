@@ -23,7 +23,7 @@ bool until_acceptable(const Call& call, int fd) noexcept {
   Attempts attempts(call, fd, Direction::reading);
   pollfd one{.fd = fd, .events = POLLIN, .revents = 0};
   while (real().poll(&one, 1, 0) == 0) {
-    if (!listens(fd)) return true;  // the call says at once what is wrong
+    if (!listens(fd)) return true;  // the call fails at once with the right error
     if (!attempts.again()) return attempts.unwatchable();
   }
   return true;
@@ -49,12 +49,12 @@ int begin_connect(int fd, int flags, const sockaddr* address, socklen_t length) 
   return real().connect(fd, address, length);
 }
 
-// Waits until the kernel is at the end of a connect(). The caller makes one more, which has the
-// result, and after which the kernel knows the socket as connected, or as free again.
+// Waits until the kernel has finished a connect(). The caller then calls connect() once more, which
+// returns the result and makes the socket connected, or free for another connect().
 bool until_connected(const Call& call, int fd, std::int64_t deadline, int& begun) noexcept {
   if (begun == 0) {
     begun = errno;
-  } else if (errno == EINPROGRESS) {  // a protocol that begins anew after a failure
+  } else if (errno == EINPROGRESS) {  // a protocol that lets a failed connect() be repeated
     int error = 0;
     socklen_t size = sizeof error;
     if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error != 0) {
@@ -78,7 +78,7 @@ int connect_(int fd, const sockaddr* address, socklen_t length) noexcept {
   int begun = 0;  // the error of the first call that left the kernel at work
   for (;;) {
     if (begin_connect(fd, flags, address, length) == 0) return call.done(0);
-    if (begun != 0 && errno == EISCONN) return call.done(0);  // another call was quicker
+    if (begun != 0 && errno == EISCONN) return call.done(0);  // connected meanwhile
     if (errno == EINPROGRESS || errno == EALREADY) {
       if (!until_connected(call, fd, patience->deadline, begun)) return -1;
     } else if (errno != EAGAIN || !backoff.pause(call, patience->deadline)) {

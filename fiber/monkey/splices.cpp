@@ -21,8 +21,8 @@ mode_t type_of(int fd) noexcept {
   return ::fstat(fd, &status) == 0 ? status.st_mode & S_IFMT : 0;
 }
 
-// Copies from a file to a descriptor that may block, which sendfile() cannot avoid, by reading and
-// writing. Sets errno if nothing was moved.
+// Copies by reading and writing, for a target that may block: sendfile() has no flag for not
+// blocking. Sets errno if nothing was moved.
 ssize_t copy_from_file(const Call& call, int to, int from, off_t& at, std::size_t count) noexcept {
   constexpr std::size_t kPart = 64 * 1024;
   const std::size_t room = std::min(count, kPart);
@@ -46,9 +46,9 @@ ssize_t copy_from_file(const Call& call, int to, int from, off_t& at, std::size_
   return total;
 }
 
-// Whether sendfile() may wait for the descriptor that it sends to. Others the kernel refuses at
-// once: those that are not open for writing, or that append and are no pipe, or that belong to no
-// file and no socket, such as an eventfd.
+// Whether sendfile() may wait for its target. The kernel refuses at once a target that is not open
+// for writing, one that appends and is no pipe, and one that is neither a file nor a socket, such
+// as an eventfd.
 bool may_wait_to_be_sent(int to) noexcept {
   const mode_t type = type_of(to);
   const int flags = ::fcntl(to, F_GETFL);
@@ -82,8 +82,8 @@ struct End {
   bool is_pipe() const noexcept { return type == S_IFIFO; }
 };
 
-// Whether the kernel refuses a splice at once, which would be waited for here. Two pipes it is
-// asked without waiting.
+// Whether the kernel would refuse a splice at once, so that there is nothing to wait for. Not to be
+// called for two pipes: for these the kernel itself is asked, without waiting.
 bool is_refused(const End& from, const End& to, std::size_t size, unsigned flags) noexcept {
   constexpr unsigned kKnown = SPLICE_F_MOVE | SPLICE_F_NONBLOCK | SPLICE_F_MORE | SPLICE_F_GIFT;
   const auto is_impossible = [](const End& end) {
@@ -103,8 +103,8 @@ bool until_ready(Attempts& attempts, int fd, Direction direction) noexcept {
   return true;
 }
 
-// Waits for one of two pipes. EAGAIN does not say which: the source if it is empty, or else the
-// sink, which is full.
+// Waits for one of two pipes after EAGAIN, which does not say which of them is not ready: for the
+// source if it is empty, otherwise for the sink, which is full.
 bool until_movable(Attempts& source, int from, Attempts& sink) noexcept {
   return is_ready(from, Direction::reading) ? sink.again() : source.again();
 }
@@ -127,7 +127,7 @@ ssize_t splice_(int from, off64_t* from_offset, int to, off64_t* to_offset, std:
     if ((!from_pipe && !until_ready(source, from, Direction::reading)) ||
         (!to_pipe && !until_ready(sink, to, Direction::writing)))
       return total > 0 ? call.done(total) : -1;
-    // The end of a connection is told to the next call, as in the kernel.
+    // The end of a connection is reported by the next call, as the kernel does.
     if (total > 0 && !to_pipe && is_hung_up(to, Direction::writing)) break;
     const ssize_t moved = real().splice(from, from_offset, to, to_offset,
                                         std::min(most, size - static_cast<std::size_t>(total)),

@@ -3,9 +3,10 @@
 
 namespace fiber::monkey::detail {
 
-// From now on, for fibers of this thread and of threads that have none yet: 1 MiB each, above a
-// guard of that width, which finds overflows of frames as wide. A thread or a fiber with sizes of
-// its own keeps them.
+// Sets the default stack of 1 MiB, above a guard of 1 MiB, for fibers that are made from now on by
+// this thread and by threads that have had none yet. The wide guard finds the overflow of frames of
+// up to 1 MiB. A thread or a fiber with sizes of its own keeps them. use_ordinary_stacks() sets the
+// usual stack again.
 void use_large_stacks() noexcept;
 void use_ordinary_stacks() noexcept;
 

@@ -46,7 +46,8 @@ bool find(Function*& function, const char* name) noexcept {
 }
 
 // Returns libc's function: a call by name may come back to the replacement, and so would a call by
-// a pointer in a variable, where copied pointers are patched. Its bits inverted it is none.
+// a pointer in a variable, where copied pointers are patched. So the pointer is stored with its
+// bits inverted.
 using UseLocale = locale_t (*)(locale_t);
 UseLocale real_uselocale() noexcept {
   static const auto inverted = ~reinterpret_cast<std::uintptr_t>(find_symbol("uselocale"));
@@ -137,7 +138,8 @@ StateOfThread::StateOfThread() noexcept {
     if (has_errors) saved_->take(*ssl);
     if (has_contexts) saved_->take(*contexts);
   } catch (const std::bad_alloc&) {
-    // The part that was taken is given back afterwards; the rest stays in the library.
+    // No memory for the rest: it stays in the library; the part that was taken is given back
+    // afterwards.
   }
 }
 
@@ -151,7 +153,8 @@ StateOfThread::~StateOfThread() {
 
 namespace {
 
-// The thread's state after the last step of a task: only new state comes from the next task.
+// The thread's state after the last step of a task: a state that differs from it has been set by
+// the next task.
 struct Left {
   locale_t locale = nullptr;
   unsigned long error = 0;

@@ -8,7 +8,7 @@ namespace fiber::monkey::detail {
 struct Hook;
 
 // Saves the state that the task has set for its thread, and restores it at the end; other tasks run
-// in between. The state is the locale of uselocale(), OpenSSL's queue of errors, and GLib's stack
+// in between. This state is the locale of uselocale(), OpenSSL's queue of errors, and GLib's stack
 // of default contexts. Costs a few nanoseconds if none of them is in use.
 class StateOfThread {
  public:

@@ -74,7 +74,7 @@ TurnsPutAway::~TurnsPutAway() {
   try {
     for (std::size_t i = 0; i < count_; ++i) busy_streams().push_back({streams_[i], task_});
   } catch (const std::bad_alloc&) {
-    // Others may come between.
+    // Other tasks may read from the stream in between.
   }
 }
 
@@ -92,7 +92,8 @@ bool would_read(const FILE* stream) noexcept {
          (stream->_flags & (kNoReads | kEnd)) == 0;
 }
 
-// As libc does before it reads: the peer, or the user, may wait for the output.
+// Flushes output as libc does before it reads: the peer, or the user, may be waiting for that
+// output.
 void flush_before_reading(FILE* stream) noexcept {
   if ((stream->_flags & kPutting) != 0) std::fflush(stream);
   if ((stream->_flags & (kLineBuffered | kUnbuffered)) != 0 &&
@@ -121,8 +122,8 @@ bool has_byte(const FILE* stream, int byte) noexcept {
   return there != 0 && std::memchr(stream->_IO_read_ptr, byte, there) != nullptr;
 }
 
-// Whether the whole call is left to libc: outside of tasks, for wide characters, and where nothing
-// can wait. `has_enough(stream)`: the buffer has all that is asked for.
+// Whether the whole call is left to libc: outside of tasks, for wide characters, and if the call
+// cannot wait. `has_enough(stream)` says whether the buffer has all the bytes that the call wants.
 template <class F>
 bool is_left_alone(const Call& call, FILE* stream, F has_enough) noexcept {
   return !call || stream == nullptr || stream->_mode > 0 || stream->_fileno < 0 ||
@@ -262,7 +263,8 @@ std::size_t fread_with(void* buffer, std::size_t size, std::size_t count, FILE* 
   while (got < total) {
     if (!until_readable(call, stream)) break;
     ::flockfile(stream);
-    // With an empty buffer, one byte makes libc read what there is.
+    // With an empty buffer, reading one byte makes libc fill the buffer with the bytes that are
+    // there.
     const int byte = real().getc_unlocked(stream);
     if (byte != EOF) {
       bytes[got++] = static_cast<char>(byte);
@@ -315,7 +317,7 @@ void close_end(FILE* stream) noexcept {
   if (nothing.get() >= 0) real().dup3(nothing.get(), stream->_fileno, O_CLOEXEC);
 }
 
-// A cancelled program is killed, as that of system() is.
+// If the task is cancelled, the program is killed, as system() does.
 int pclose_(FILE* stream) noexcept {
   const Call call;
   const pid_t pid = call && stream != nullptr && stream->_fileno >= 0 ? program_of(stream) : 0;
@@ -336,7 +338,7 @@ int pclose_(FILE* stream) noexcept {
   return -1;
 }
 
-// Whether reading ends at once, which poll() does not report.
+// Whether reading ends at once because the FIFO has no writer, which poll() does not report.
 bool is_without_writer(int fd) noexcept {
   struct stat status {};
   return !is_ready(fd, Direction::reading) && ::fstat(fd, &status) == 0 &&
@@ -356,7 +358,7 @@ bool until_ready(const Call& call, FILE* stream, Direction direction) noexcept {
   Attempts attempts(call, stream->_fileno, direction);
   while (!is_ready(stream->_fileno, direction)) {
     if (attempts.again()) continue;
-    if (attempts.unwatchable() || errno == EAGAIN || errno == EBADF) break;  // libc says the rest
+    if (attempts.unwatchable() || errno == EAGAIN || errno == EBADF) break;  // libc reports it
     stream->_flags |= kError;
     return false;
   }

@@ -21,12 +21,13 @@ inline constexpr int kPutting = 0x800;
 // Whether reading and writing may wait: not for files on disks.
 bool may_wait(int fd) noexcept;
 
-// Waits until the descriptor is ready, or libc's function has something to say of it. Returns
+// Waits until the descriptor is ready. Returns true as well if libc's function should be called at
+// once: the FIFO has no writer, the descriptor cannot be watched, or libc's call will fail. Returns
 // false, with errno and the stream's mark of an error, if the wait was cut short.
 bool until_ready(const Call& call, FILE* stream, Direction direction) noexcept;
 
-// One task's turn at a stream, for a whole line or block: to libc's lock the tasks of a thread are
-// one.
+// One task's turn at a stream, for a whole line or block: libc's lock does not tell the tasks of a
+// thread apart.
 class Turn {
  public:
   Turn(const Call& call, const FILE* stream) noexcept;

@@ -24,7 +24,7 @@
 namespace fiber::monkey::detail {
 namespace {
 
-// What a descriptor is that is no socket.
+// The kinds of descriptors other than sockets.
 enum class Kind : unsigned char {
   pipe,
   waits,  // a terminal, an eventfd and similar
@@ -45,7 +45,8 @@ bool is_unsupported(int error) noexcept {
 
 constexpr std::string_view kEvent = "anon_inode:[eventfd]";
 
-// Returns the fewest bytes with which the kernel lets a call on the descriptor of this name wait.
+// Returns the smallest size with which a call on a descriptor of this name waits in the kernel: the
+// kernel refuses smaller ones at once.
 std::size_t least_bytes(std::string_view name) noexcept {
   if (name == kEvent) return sizeof(eventfd_t);
   if (name == "anon_inode:[timerfd]") return sizeof(std::uint64_t);
@@ -53,9 +54,9 @@ std::size_t least_bytes(std::string_view name) noexcept {
   return 0;
 }
 
-// Whether the kernel waits when this is written to a full eventfd. Which sizes it takes depends on
-// its version, and it alone can tell whether the memory is readable: so one that does not wait is
-// asked.
+// Whether the kernel would wait if `value` were written to a full eventfd. The accepted sizes
+// depend on the kernel's version, and only the kernel can tell whether the memory is readable: so
+// `value` is written to a full eventfd that does not block.
 bool full_event_waits(const iovec& value) noexcept {
   const int error = errno;
   const Descriptor full(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
@@ -68,8 +69,8 @@ bool full_event_waits(const iovec& value) noexcept {
   return waits;
 }
 
-// Whether the vectors name memory that no program can have. The kernel looks at them before it
-// refuses a flag that it does not know.
+// Whether the vectors point to memory that no program can have: makes a call with an unknown flag,
+// since the kernel checks the vectors before it refuses the flag.
 bool is_no_memory(int fd, Direction direction, const iovec* vectors, int count) noexcept {
   constexpr int kUnknown = 1 << 30;
   const bool reads = direction == Direction::reading;
@@ -79,9 +80,9 @@ bool is_no_memory(int fd, Direction direction, const iovec* vectors, int count) 
   return result < 0 && errno == EFAULT;
 }
 
-// Whether the kernel ends a call at once, although the descriptor is not ready: it is not open for
-// that, or is non-blocking, nobody writes to the FIFO, there are too few bytes, or the value is
-// none that can be added.
+// Whether the kernel ends a call at once although the descriptor is not ready: the descriptor is
+// not open in this direction or does not block, the FIFO has no writer, the size is too small, or
+// the value cannot be added to the eventfd.
 bool ends_at_once(int fd, Direction direction, const iovec* vectors, int count) noexcept {
   if (!is_open_for(fd, direction) || is_no_memory(fd, direction, vectors, count)) return true;
   if ((::fcntl(fd, F_GETFL) & O_NONBLOCK) != 0 ||
@@ -100,8 +101,9 @@ bool ends_at_once(int fd, Direction direction, const iovec* vectors, int count) 
   return size < least_bytes(name);
 }
 
-// A terminal whose reads end without a byte, at once or after a time (VMIN is 0, and VTIME the
-// time). No event reports such an end. Returns the tenths of a second; nothing for all else.
+// Returns, for a terminal whose reads may end without a byte (VMIN is 0), the time in tenths of a
+// second after which they do (VTIME); nothing for any other descriptor. No event reports the end of
+// this time.
 std::optional<int> patience_of_terminal(int fd) noexcept {
   termios settings{};
   const int error = errno;
@@ -126,8 +128,8 @@ ssize_t read_terminal(const Call& call, int fd, int tenths, F plain) noexcept {
   return result >= 0 ? call.done(result) : result;
 }
 
-// For descriptors without a call that only tries: calls poll() first. If another process is
-// quicker, the thread blocks.
+// For descriptors that have no call which does not block: calls poll() first. If another process
+// takes the bytes in between, the thread blocks.
 template <class F>
 ssize_t after_polling(const Call& call, int fd, Direction direction, const iovec* vectors,
                       int count, F plain) noexcept {
@@ -146,17 +148,19 @@ ssize_t after_polling(const Call& call, int fd, Direction direction, const iovec
   return result >= 0 ? call.done(result) : call.tried(result);
 }
 
-// Terminals that belong to who opens them: /dev/tty, the console, and the masters of
-// pseudo-terminals. Opened once more, they are others.
+// Terminals that cannot be opened a second time: /dev/tty, the console and the masters of
+// pseudo-terminals are other terminals when they are opened again.
 bool is_one_of_a_kind(int fd) noexcept {
   constexpr unsigned kMajor = 5;
   struct stat status {};
   return ::fstat(fd, &status) != 0 || major(status.st_rdev) == kMajor;
 }
 
-// Writes to a terminal. It is ready when it has room for a byte, and then keeps the caller until it
-// has taken all: so a second descriptor that does not block is written to, which leaves the mode of
-// the first one, shared with other processes, as it is. Returns nothing if there is none.
+// Writes to a terminal. A terminal is ready when it has room for a byte, and then blocks the writer
+// until it has taken all bytes. So the bytes are written through a second descriptor that does not
+// block; the mode of the first one, which other processes may share, stays unchanged. (A terminal
+// that is_one_of_a_kind() is made non-blocking for the length of each call.) Returns nothing if the
+// descriptor is no terminal, or if it cannot be opened again.
 std::optional<ssize_t> write_terminal(const Call& call, int fd, const iovec* vectors,
                                       int count) noexcept {
   const int flags = ::fcntl(fd, F_GETFL);
@@ -209,7 +213,7 @@ ssize_t write_file(const Call& call, int fd, const iovec* vectors, int count, F 
   return after_polling(call, fd, Direction::writing, vectors, count, plain);
 }
 
-// A size that the kernel refuses at once.
+// Whether the kernel refuses the size at once.
 bool is_too_large(std::size_t size) noexcept { return size > SSIZE_MAX; }
 
 // Whether the kernel may wait: there are bytes to move, and nothing is wrong with the vectors.

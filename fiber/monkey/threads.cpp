@@ -94,7 +94,8 @@ int until_free(F attempt, G block, clockid_t clock = CLOCK_REALTIME,
 }
 
 // --- read-write locks ---------------------------------------------------------------------------
-// A task that waits for itself waits forever, alone: libc's EDEADLK cannot be given.
+// A task that waits for a lock which it holds itself waits forever: EDEADLK, which libc returns, is
+// not detected.
 
 int rdlock_(pthread_rwlock_t* lock) noexcept {
   return until_free([=] { return ::pthread_rwlock_tryrdlock(lock); },
@@ -169,7 +170,7 @@ int sem_clockwait_(sem_t* semaphore, clockid_t clock, const timespec* until) noe
 
 // --- threads that end ---------------------------------------------------------------------------
 
-// libc finds the mistake of a thread that joins itself.
+// A thread that joins itself is left to libc, which returns EDEADLK.
 template <class F>
 int when_ended(pthread_t thread, void** value, F block, clockid_t clock = CLOCK_REALTIME,
                const timespec* until = nullptr) noexcept {
@@ -235,8 +236,8 @@ void wait_while_begun(const int* word, F is_begun) noexcept {
 }
 
 // A pthread_once_t in glibc: the lowest bit says that the initialiser runs, the next one that it
-// has run. The others count the forks: in a child process, an initialiser that ran at the fork
-// begins anew.
+// has run. The other bits count the forks: in a child process, an initialiser that was running at
+// the fork begins anew.
 constexpr int kRuns = 1, kForks = ~3;
 
 thread_local const pthread_once_t* probe = nullptr;
@@ -254,7 +255,8 @@ int count_of_forks() noexcept {
 int once_(pthread_once_t* control, void (*initialise)()) {
   if (control != nullptr && (*control & kRuns) != 0) {
 #if defined(__GLIBCXX__) && defined(_GLIBCXX_HAVE_TLS)
-    // std::call_once keeps its function there; that of another task may, meanwhile.
+    // std::call_once keeps its function in this variable, which another task may set while this one
+    // waits.
     void* const callable = std::__once_callable;
     void (*const call)() = std::__once_call;
 #endif

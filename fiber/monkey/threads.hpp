@@ -62,7 +62,8 @@ std::span<const Hook>
 thread_hooks() noexcept;  // pthread_rwlock_*, sem_*, pthread_join, pthread_once
 std::span<const Hook> condition_hooks() noexcept;  // pthread_cond_*wait
 std::span<const Hook> user_hooks() noexcept;       // setuid and relatives
-// Those that may wake a task of another object: patched in every object as soon as one is patched.
+// The hooks of functions that may wake a task of another object: patched in every object as soon as
+// any object is patched.
 std::span<const Hook> waking_hooks() noexcept;  // pthread_cond_signal, pthread_cond_broadcast
 
 }  // namespace fiber::monkey::detail

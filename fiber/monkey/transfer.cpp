@@ -106,7 +106,7 @@ bool is_ready(int fd, Direction direction) noexcept {
 }
 
 bool has_writer(int fd, int scratch) noexcept {
-  if (is_ready(fd, Direction::reading)) return true;  // bytes, or writers that have come and gone
+  if (is_ready(fd, Direction::reading)) return true;  // bytes, or a writer that has come and gone
   const ssize_t copied = real().tee(fd, scratch, 1, SPLICE_F_NONBLOCK);
   return copied > 0 || (copied < 0 && errno == EAGAIN);
 }
@@ -126,7 +126,7 @@ bool has_writer(int fd) noexcept {
 
 bool is_open_for(int fd, Direction direction) noexcept {
   const iovec none{};
-  // No device is asked: there are no bytes to move.
+  // A call that moves no bytes does not reach the device.
   return (direction == Direction::reading ? real().readv(fd, &none, 1)
                                           : real().writev(fd, &none, 1)) >= 0;
 }

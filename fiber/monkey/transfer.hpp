@@ -18,7 +18,8 @@ namespace fiber::monkey::detail {
 
 enum class Direction : bool { reading, writing };
 
-// How long the user wants to wait, by the kernel's settings of the descriptor.
+// How long a call may wait, by the descriptor's settings in the kernel (O_NONBLOCK, SO_RCVTIMEO,
+// SO_SNDTIMEO).
 struct Patience {
   bool nonblocking = false;
   std::int64_t deadline = kNever;
@@ -37,11 +38,11 @@ class Attempts {
   // otherwise errno is set, or unwatchable() is true.
   bool again() noexcept;
   bool unwatchable() const noexcept { return unwatchable_; }
-  // The flag of the next attempt to receive: MSG_DONTWAIT; none for a socket that is shut down for
-  // reading. Datagram sockets tell their end only to those who would wait for it.
+  // The flag of the next attempt to receive: MSG_DONTWAIT, or 0 for a socket that is shut down for
+  // reading: a datagram socket reports its end only to a call that may block.
   int flag() const noexcept { return shut_down_ ? 0 : MSG_DONTWAIT; }
-  // Bytes have moved: a handler of a signal ends the call, which tells of them, even with
-  // SA_RESTART.
+  // Notes that bytes have moved: from now on the handler of a signal ends the call, which returns
+  // their number, even with SA_RESTART.
   void progress() noexcept {
     fruitless_ = 0;
     has_moved_ = true;
@@ -60,7 +61,8 @@ class Attempts {
   Backoff backoff_;
 };
 
-// Makes a blocking call of `attempt`, which does not block. To receive, it takes the flag for that.
+// Repeats `attempt`, a call that does not block, until it succeeds or fails for good. An attempt to
+// receive takes a flag, see Attempts::flag().
 template <class F>
 auto when_possible(const Call& call, int fd, Direction direction, F attempt) noexcept {
   Attempts attempts(call, fd, direction);
@@ -94,7 +96,7 @@ class Buffers {
     return count_ == 0;
   }
   void advance(std::size_t bytes) noexcept;
-  // Nothing more is to be done.
+  // Marks all buffers as done.
   void end() noexcept { count_ = 0; }
 
  private:
@@ -108,9 +110,9 @@ class Buffers {
 // Whether the socket's connection is over, and nothing is left to be read.
 bool is_hung_up(int fd, Direction direction) noexcept;
 
-// Repeats `attempt(buffers)` until all buffers are done, or an attempt fails after some bytes.
-// Those of sockets are called with flags besides: a call that has moved bytes tells of these, and
-// leaves the signal and the error of a connection that ends meanwhile to the next one.
+// Repeats `attempt(buffers)` until all buffers are done, or an attempt fails after some bytes. An
+// attempt of a socket takes flags, too. A call that has moved bytes returns their number; a signal,
+// or the error of a connection that ends meanwhile, is reported by the next call.
 template <class F>
 ssize_t whole(const Call& call, int fd, Direction direction, Buffers& buffers, F attempt) noexcept {
   constexpr bool kIsSocket = std::is_invocable_v<F&, Buffers&, int>;
@@ -160,14 +162,14 @@ bool is_stream_socket(int fd) noexcept;
 // Whether the descriptor is ready at this moment; true for files on disks.
 bool is_ready(int fd, Direction direction) noexcept;
 
-// Whether somebody can write to the pipe, or has written to it: without a writer the kernel's read
-// gives 0 at once, and poll() waits for the first one to come. `scratch` is the end of another pipe
-// that is written, to which a byte may be copied.
+// Whether the pipe has a writer or unread bytes: without either the kernel's read returns 0 at
+// once, while poll() waits for the first writer. `scratch` is the write end of another pipe, to
+// which a byte may be copied.
 bool has_writer(int fd, int scratch) noexcept;
-// The same, with a pipe of its own; true if there is no descriptor left for one.
+// Like has_writer() above, with a scratch pipe of its own; true if no descriptor is left for one.
 bool has_writer(int fd) noexcept;
 
-// Whether the kernel reads from the descriptor, or writes to it, at all: it is open for that.
+// Whether the descriptor is open for reading, or for writing.
 bool is_open_for(int fd, Direction direction) noexcept;
 
 // Writes like write().

@@ -1,8 +1,8 @@
 // setuid() and its relatives in tasks with own_thread_state.
 //
-// libc changes the user of every thread, by a signal to all but the calling one. In such a task it
-// takes the helper for the calling thread, and waits forever for the thread that the task runs on.
-// So the call is made as the thread itself.
+// libc changes the user of every thread, by a signal to all but the calling one. In such a task
+// libc takes the helper for the calling thread, and would wait forever for the thread that the task
+// runs on. So the call is made with the thread pointer of the thread itself.
 #include <fiber/core/own_thread.hpp>
 #include <fiber/core/thread_state.hpp>
 #include <fiber/monkey/hooks.hpp>

@@ -44,7 +44,7 @@ enum class Wake : std::uint8_t {
   timed_out,
   failed,       // errno has the reason
   cancelled,    // internal: the callers of wait() get `failed`
-  unwatchable,  // such as a file on a disk: a call blocks, or returns at once
+  unwatchable,  // a file on a disk, for example: a call blocks, or returns at once
 };
 
 // The policy for calls made while it lives: set by the replacements for objects with another
@@ -107,8 +107,8 @@ class Call {
   // Waits for a ready descriptor, or until the waiter in `shown` is woken, or perhaps earlier.
   Wake wait(std::span<DescriptorWait> descriptors, std::int64_t deadline,
             asyncio::detail::Waiter** shown = nullptr) const noexcept;
-  // Waits until the waiter in `shown` is woken, or earlier. No handler of a signal
-  // interrupts this, which could jump away. Fails if the task ends with its loop, or lacks memory.
+  // Waits until the waiter in `shown` is woken, or earlier. No handler of a signal runs meanwhile:
+  // it could jump away. Fails if the task ends with its loop, or lacks memory.
   Wake wait_undisturbed(asyncio::detail::Waiter** shown) const noexcept;
   // Returns timed_out or failed. `restart`: goes on after a handler with SA_RESTART.
   Wake sleep_until(std::int64_t deadline, bool restart = false) const noexcept;

@@ -49,7 +49,8 @@ class Entry {
 
 // A ring that grows by doubling. Never shrinks while in use: a loop that once had a million ready
 // tasks is likely to have a million again.
-//  Room in the ring is claimed before it is needed: each unfinished task, each timer, each
+//
+// Room in the ring is claimed before it is needed: each unfinished task, each timer, each
 // registered done-callback and each handle on its way has a claim. So ends, wake-ups and
 // cancellations, which only push, need no memory; the code that creates a task or registers a
 // callback gets the std::bad_alloc. A task keeps its claim until it has ended; any other entry
