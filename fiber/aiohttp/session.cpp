@@ -344,7 +344,7 @@ Upgraded SessionCore::upgrade(UpgradeRequest request) {
                          .proxy_auth = std::move(request.proxy_auth)};
   if (request.ssl.is_context()) {
     const auto context = ssl::detail::context_of(request.ssl);
-    if (!context) throw TypeError("ssl is to be an ssl::SSLContext");
+    if (!context) throw TypeError("ssl must be an ssl::SSLContext");
     options.ssl = Ssl(*context);
   }
   const ClientResponse response =

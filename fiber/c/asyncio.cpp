@@ -48,11 +48,13 @@ FutureBase& own_base(const fiber_future* handle) {
   check_thread(its.loop());
   return its;
 }
-// The count of a future is no other thread's to touch: the thread is looked at first.
+// Checks the thread before a reference is counted: only the loop's thread may touch a future's
+// count.
 Future own_future(const fiber_future* handle) { return Future(&own_base(handle)); }
 
-// A reference that the future's loop gives back, or whoever closes the loop before that. The loop
-// of a future that no thread runs any more is closed: then the caller gives it back.
+// A reference to a future that another thread gives up. Posted to the future's loop, which gives
+// the reference back by this call, or when the loop is closed. If the loop is closed already, the
+// caller gives the reference back.
 class Dropped {
  public:
   explicit Dropped(FutureBase& future) noexcept : future_(&future) {}
@@ -85,7 +87,8 @@ asyncio::Coroutine<void*> coroutine_of(fiber_body* body, void* argument) {
       asyncio::detail::name_of<fiber_body*>(body));
 }
 
-// The loop and the task in which a C function is called. Texts name the functions of C programs.
+// The loop and the task in which a C function is called. The texts of errors name the functions of
+// the interface for C.
 EventLoop running_loop() {
   if (asyncio::detail::running_loop_or_null() == nullptr)
     throw fiber::RuntimeError(
@@ -99,8 +102,9 @@ void check_in_task() {
         "fiber_loop_spawn");
 }
 
-// Makes a task, or runs the coroutine, by `function`. If that fails nothing is said of the
-// coroutine, of which the program knows nothing: it has the status.
+// Makes a task, or runs the coroutine, by `function`. The coroutine is closed afterwards, so that a
+// failure brings no warning of a coroutine that never ran: the program has the status, and does not
+// know of coroutines.
 template <class F>
 auto with_coroutine(fiber_body* body, void* argument, F function) {
   const struct Closed {
@@ -142,7 +146,7 @@ int ready_for(int fd, int events) {
          ((one.revents & POLLOUT) != 0 ? FIBER_WRITABLE : 0);
 }
 
-// Waits for an event of the descriptor. Another task may be quicker to use it up.
+// Waits for an event of the descriptor. Another task may use up the event before this one goes on.
 void wait_once(LoopObject& loop, int fd, int events) {
   struct Wait : asyncio::detail::DescriptorWait {
     explicit Wait(LoopObject& its_loop) : loop(its_loop) {}
@@ -190,7 +194,7 @@ int fiber_wait_fd(int fd, int events, int64_t limit, int* ready) {
   if (ready != nullptr) *ready = 0;
   if (events == 0 || (events & ~(FIBER_READABLE | FIBER_WRITABLE)) != 0)
     return invalid("events must be FIBER_READABLE, FIBER_WRITABLE or both");
-  if (fd < 0) return invalid("a descriptor is not negative");
+  if (fd < 0) return invalid("the descriptor is negative");
   return guarded([&] {
     check_in_task();
     LoopObject& loop = running_loop().object();
@@ -225,7 +229,7 @@ int fiber_await(fiber_future* future, int64_t limit, void** result) {
 
 int fiber_to_thread(void* (*function)(void*), void* argument, void** result) {
   if (result != nullptr) *result = nullptr;
-  if (function == nullptr) return invalid("there is no function");
+  if (function == nullptr) return invalid("the function is NULL");
   return guarded([&] {
     check_in_task();
     void* returned = asyncio::await(asyncio::to_thread(function, argument));
@@ -236,7 +240,7 @@ int fiber_to_thread(void* (*function)(void*), void* argument, void** result) {
 // --- futures ------------------------------------------------------------------------------------
 
 int fiber_future_new(fiber_future** made) {
-  if (made == nullptr) return invalid("there is no place for the future");
+  if (made == nullptr) return invalid("the place for the future is NULL");
   *made = nullptr;
   return guarded([&] { hand_out(running_loop().create_future<void*>(), made); });
 }
@@ -302,7 +306,7 @@ int fiber_future_result(fiber_future* future, void** result) {
 }
 
 int fiber_future_on_done(fiber_future* future, void (*function)(void*), void* argument) {
-  if (function == nullptr) return invalid("there is no function");
+  if (function == nullptr) return invalid("the function is NULL");
   return guarded(
       [&] { own_future(future).add_done_callback([function, argument] { function(argument); }); });
 }
@@ -316,7 +320,7 @@ fiber_loop* fiber_loop_running() {
 }
 
 int fiber_loop_new(fiber_loop** made) {
-  if (made == nullptr) return invalid("there is no place for the loop");
+  if (made == nullptr) return invalid("the place for the loop is NULL");
   *made = nullptr;
   return guarded([&] {
     const EventLoop loop = asyncio::new_event_loop();
@@ -335,7 +339,7 @@ void fiber_loop_unref(fiber_loop* loop) {
 }
 
 int fiber_loop_post(fiber_loop* loop, void (*function)(void*), void* argument) {
-  if (function == nullptr) return invalid("there is no function");
+  if (function == nullptr) return invalid("the function is NULL");
   return guarded(
       [&] { loop_of(loop).call_soon_threadsafe([function, argument] { function(argument); }); });
 }
@@ -347,7 +351,7 @@ int fiber_loop_spawn(fiber_loop* loop, fiber_future** made, fiber_body* body, vo
 }
 
 int fiber_loop_future_new(fiber_loop* loop, fiber_future** made) {
-  if (made == nullptr) return invalid("there is no place for the future");
+  if (made == nullptr) return invalid("the place for the future is NULL");
   *made = nullptr;
   return guarded([&] {
     const EventLoop its = loop_of(loop);

@@ -57,9 +57,9 @@ bool is_ancestor(const greenlet& of_current) {
   return false;
 }
 
-// Makes the current greenlet the parent of another one, so that control comes back here at its end,
-// and gives it its own parent again: also if it could not be ended, or an error came instead. An
-// ancestor of the current greenlet comes back anyway.
+// Makes the current greenlet the parent of `of`, so that control comes back here when `of` ends.
+// The destructor gives `of` its former parent again, also if `of` has not ended. An ancestor of the
+// current greenlet keeps its parent: control comes back here anyway.
 class ParentMeanwhile {
  public:
   explicit ParentMeanwhile(const greenlet& of)
@@ -70,10 +70,10 @@ class ParentMeanwhile {
   ParentMeanwhile& operator=(const ParentMeanwhile&) = delete;
   ~ParentMeanwhile() {
     try {
-      // Its body may have given it another parent.
+      // The body of `of_` may have given it another parent.
       if (of_ != nullptr && of_.parent() == now_) of_.parent(parent_);
     } catch (...) {
-      // Its body has made it an ancestor of its parent.
+      // The body of `of_` has made it an ancestor of its former parent.
     }
   }
 
@@ -97,7 +97,8 @@ int switching(void** received, F&& function) {
 int fiber_greenlet_new(fiber_greenlet** made, fiber_body* body, void* argument,
                        const fiber_greenlet_options* options) {
   if (made != nullptr) *made = nullptr;
-  if (made == nullptr || body == nullptr) return invalid("a greenlet needs a body, and a place");
+  if (made == nullptr || body == nullptr)
+    return invalid("the body, or the place for the greenlet, is NULL");
   using Options = fiber_greenlet_options;
   Options given{};
   if (const char* why = fiber::c::read_options(options, given, &Options::stack_size, &Options::name,

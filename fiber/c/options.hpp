@@ -9,8 +9,8 @@
 
 namespace fiber::c {
 
-// Copies what the program gave to `known`, whose other members stay as they are. Returns why the
-// options cannot be; null if they can. `members` are all members but the size.
+// Copies the members that the program has given to `known`, whose other members stay unchanged.
+// Returns the text of an error, or null. `members` are all members but the size.
 template <class Options, class... Members>
 const char* read_options(const Options* given, Options& known, Members Options::*... members) {
   if (given == nullptr) return nullptr;
@@ -24,7 +24,7 @@ const char* read_options(const Options* given, Options& known, Members Options::
   const bool is_known = size == sizeof known || is_end(&Options::size) || (is_end(members) || ...);
   const bool is_later = size > sizeof known && size <= kMost && size % alignof(Options) == 0;
   if (!is_known && !is_later)
-    return "the options have no size that can be: it is the sizeof of their struct";
+    return "the size in the options is wrong: it must be the sizeof of their struct";
   const auto* bytes = reinterpret_cast<const char*>(given);
   if (is_later &&
       !std::all_of(bytes + sizeof known, bytes + size, [](char byte) { return byte == 0; }))

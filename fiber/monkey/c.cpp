@@ -15,7 +15,7 @@ using fiber::c::guarded;
 using fiber::c::invalid;
 namespace monkey = fiber::monkey;
 
-// Returns why the options cannot be; null if they can.
+// Reads the options of a C program. Returns the text of an error, or null.
 const char* read(const fiber_patch_options* given, monkey::PatchOptions& options) noexcept {
   using Options = fiber_patch_options;
   Options known{};
@@ -27,7 +27,7 @@ const char* read(const fiber_patch_options* given, monkey::PatchOptions& options
     case FIBER_CANCEL_ERROR: options.cancel = monkey::Cancel::error; break;
     case FIBER_CANCEL_INTERRUPT: options.cancel = monkey::Cancel::interrupt; break;
     case FIBER_CANCEL_NEVER: options.cancel = monkey::Cancel::never; break;
-    default: return "fiber_patch_options: cancel is none of enum fiber_cancel";
+    default: return "fiber_patch_options: cancel is not a value of enum fiber_cancel";
   }
   options.dependencies = known.dependencies != 0;
   if (known.future != 0) options.future = known.future > 0;

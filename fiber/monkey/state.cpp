@@ -180,8 +180,8 @@ void report_left_behind(const TaskBase* task) {
   const auto report = [&](const char* what) {
     asyncio::detail::log(
         asyncio::LogLevel::warning,
-        "Task " + task->repr() + " gave way and left " + what +
-            ", which other tasks of this thread find. Only patched calls put that away: see "
+        "Task " + task->repr() + " suspended and left " + what +
+            ", which other tasks of this thread see. Only patched calls save it: see "
             "own_thread_state");
   };
   if (left.locale != nullptr && left.locale != before.locale)

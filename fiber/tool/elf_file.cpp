@@ -57,10 +57,10 @@ const char* fault_of_head(const std::string& file) {
   if (!file.starts_with(ELFMAG)) return "not an ELF file";
   if (file.size() < EI_NIDENT) return kTruncated;
   if (file[EI_CLASS] != (sizeof(void*) == 8 ? ELFCLASS64 : ELFCLASS32))
-    return sizeof(void*) == 8 ? "not an object of this kind of processor: it is not of 64 bits"
-                              : "not an object of this kind of processor: it is not of 32 bits";
+    return sizeof(void*) == 8 ? "not an object of this kind of processor: it does not have 64 bits"
+                              : "not an object of this kind of processor: it does not have 32 bits";
   if (file[EI_DATA] != (std::endian::native == std::endian::little ? ELFDATA2LSB : ELFDATA2MSB))
-    return "not an object of this kind of processor: the order of its bytes is another";
+    return "not an object of this kind of processor: its byte order is different";
   return file.size() < sizeof(Header) ? kTruncated : nullptr;
 }
 

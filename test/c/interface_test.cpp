@@ -80,13 +80,14 @@ TEST_CASE("a greenlet has a parent, data, a name and a stack") {
 }
 
 TEST_CASE("impossible calls are refused with a status and a text") {
-  CHECK(noted_by(invalid_calls) ==
-        "no body -2\nsays a greenlet needs a body, and a place\nno place -2\nswitch -2\n"
-        "says the greenlet is NULL\nkill -2\ndead 0\ndata -2\nname of 0: \nthrow nothing -2\n"
-        "its own parent -2\nsleep -3\n"
-        "says there is no task that could wait: call this in the body of fiber_run, fiber_spawn or "
-        "fiber_loop_spawn\nspawn -3\nawait -2\nloop 0\npost -2\n"
-        "unknown status");
+  CHECK(
+      noted_by(invalid_calls) ==
+      "no body -2\nsays the body, or the place for the greenlet, is NULL\nno place -2\nswitch -2\n"
+      "says the greenlet is NULL\nkill -2\ndead 0\ndata -2\nname of 0: \nthrow nothing -2\n"
+      "its own parent -2\nsleep -3\n"
+      "says there is no task that could wait: call this in the body of fiber_run, fiber_spawn or "
+      "fiber_loop_spawn\nspawn -3\nawait -2\nloop 0\npost -2\n"
+      "unknown status");
 }
 
 TEST_CASE("a greenlet refuses other threads, which may hold references to it") {
@@ -101,7 +102,7 @@ TEST_CASE("a program may have been compiled with fewer options") {
 
 TEST_CASE("options without their size are refused, not passed over") {
   CHECK(noted_by(options_without_size) ==
-        "new -2: the options have no size that can be: it is the sizeof of their struct\nmade 0");
+        "new -2: the size in the options is wrong: it must be the sizeof of their struct\nmade 0");
 }
 
 TEST_CASE("tasks and greenlets take the thread's size of stacks") {

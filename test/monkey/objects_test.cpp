@@ -302,7 +302,7 @@ TEST_CASE("the tools say what is wrong with a file or an option, and how they ar
     CHECK(fault_of(whole.substr(0, size)) == "a truncated ELF file\n");
   }
   CHECK(fault_of(foreign) ==
-        "not an object of this kind of processor: the order of its bytes is another\n");
+        "not an object of this kind of processor: its byte order is different\n");
   CHECK(fault_of("#!/bin/sh\n") == "not an ELF file\n");
   CHECK(fault_of("") == "not an ELF file\n");
   const auto unknown = check("--xml");

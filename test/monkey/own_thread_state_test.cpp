@@ -149,8 +149,8 @@ TEST_CASE("in debug mode a task is named that leaves its locale to others while 
   });
   asyncio::set_log_handler(nullptr);
   CHECK((messages == std::vector<std::string>{
-                         "> gave way and left its locale (uselocale) to the thread, which other "
-                         "tasks of this thread find. Only patched calls put that away: see "
+                         "> suspended and left its locale (uselocale) to the thread, which other "
+                         "tasks of this thread see. Only patched calls save it: see "
                          "own_thread_state"}));
 }
 

@@ -77,7 +77,7 @@ void prepare_to_lend() noexcept {
 #else
 
 const char* why_no_thread_pointer(bool /*slow*/) noexcept {
-  return "there is none but with glibc, on Linux, on x86-64 or arm64";
+  return "it needs glibc, on Linux, on x86-64 or arm64";
 }
 std::uintptr_t thread_pointer() noexcept { return 0; }
 void set_thread_pointer(std::uintptr_t /*pointer*/, bool /*slow*/) noexcept {}
