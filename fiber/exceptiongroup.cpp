@@ -69,8 +69,8 @@ void shorten(std::string& text, std::size_t most) {
   text += "...";
 }
 
-// Each group keeps its text, which tells those of the groups in it: without a bound, the texts of
-// nested groups would grow with the square of their depth.
+// Each group keeps its text, which contains the texts of the groups in it: without a bound, the
+// texts of nested groups together would grow with the square of their depth.
 std::string what_of(const std::string& message, const Errors& errors) {
   constexpr std::size_t kMost = 15;
   constexpr std::size_t kMostBytes = 2048;

@@ -1,5 +1,5 @@
-// The ends of time limits of one length, all by one timer of the loop: the limit that began first
-// ends first. To begin and to leave costs no more than a list.
+// Time limits of one length, which share one timer of the loop: the limit that began first ends
+// first. Beginning and leaving a limit costs no more than a change of a list.
 #pragma once
 
 #include <fiber/aiohttp/times.hpp>
@@ -14,7 +14,7 @@ namespace fiber::aiohttp::detail {
 
 class Deadlines {
  public:
-  /// What ends: a part of the object that has the limit.
+  /// A running limit: a part of the object that is limited.
   class Limited {
    public:
     Limited() = default;

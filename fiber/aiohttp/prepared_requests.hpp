@@ -32,7 +32,7 @@ class PreparedRequests {
   static constexpr std::size_t most = 100;
   static constexpr std::size_t longest = 1000;  // bytes
 
-  // As the caller gave them.
+  // The key: method and URL as the caller gave them.
   template <class Text>
   struct Names {
     Text method, url;

@@ -174,7 +174,8 @@ void FileResponseObject::prepare(Request& request) {
     }
   }
   if (packed) headers.set("Vary", "Accept-Encoding");
-  // What is compressed on the way has other bytes than the file: no ranges, and a weak tag.
+  // A body that is compressed on the way has other bytes than the file, so it gets no ranges, and a
+  // weak tag.
   const bool coded = !packed && suitable_coding(request) != ContentCoding::identity;
   if (answered_by_conditions(request, status, coded)) return ResponseObject::prepare(request);
   std::int64_t start = 0;

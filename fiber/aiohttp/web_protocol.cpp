@@ -213,7 +213,7 @@ void Connection::refuse(const http::ProtocolFault& fault) {
   out += text;
   closing_ = true;
   send(out);
-  if (!expired_) linger();  // who was too slow keeps its place no longer
+  if (!expired_) linger();  // a client that was too slow loses its place
 }
 
 // --- requests -----------------------------------------------------------------------------------
@@ -232,7 +232,8 @@ struct Connection::Watcher {
     connection.reader_.object().on_complete = nullptr;
     if (soon) soon.cancel();
   }
-  // To a handler that waits for its body, and to a WebSocket, the end is told by what is read.
+  // A handler that waits for its body, and a WebSocket, are not cancelled: their reads report the
+  // end.
   void cancel() noexcept {
     if (connection.reads_body_ || connection.upgraded_) return;
     try {

@@ -22,7 +22,7 @@ namespace fiber::aiohttp::web {
 
 namespace {
 
-// Those of Python's mimetypes that files on servers have, and fonts.
+// The types of Python's mimetypes that files on servers have, and those of fonts.
 struct Type {
   std::string_view extension;
   std::string_view type;
@@ -163,8 +163,8 @@ bool is_below(std::string_view name) {
   return true;
 }
 
-// Returns whether each entry of the opened directory is a file, and its name. What a link leads to
-// may be missing, a circle of links, or forbidden: then the entry counts as a file.
+// Returns whether each entry of the opened directory is a file, and its name. The target of a link
+// may be missing, part of a circle of links, or forbidden: then the entry counts as a file.
 std::vector<std::pair<bool, std::string>> entries_of(UniqueFd directory) {
   const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(directory.get()), ::closedir);
   if (!stream) raise_os_error(errno, "fdopendir");
@@ -220,7 +220,8 @@ Handler static_handler(std::string directory, StaticOptions options) {
       return index_of(url, name, std::move(fd));
     }
     if (!S_ISREG(status.st_mode)) throw HTTPNotFound();
-    // What a link leads to says the type: its name, and a ".gz" beside it.
+    // For a link its target decides: the target's name gives the type, and a ".gz" is looked for
+    // beside it.
     FileResponse response(real.empty() ? path : real, {.chunk_size = options.chunk_size});
     static_cast<FileResponseObject&>(response.object()).opened = fd.release();
     return response;

@@ -229,7 +229,7 @@ WSMessage WebSocketObject::receive_once() {
         return fail(static_cast<int>(WSCloseCode::abnormal_closure), std::current_exception());
     }
     if (closed_) {
-      // The peer is silent: who waits for it meanwhile is told why.
+      // The heartbeat has found the peer silent: the waiting task gets the error.
       if (!in_close_ && exception_) return {.type = WSMsgType::error, .exception = exception_};
       return {.type = in_close_ ? WSMsgType::closing : WSMsgType::closed};
     }

@@ -27,14 +27,15 @@ struct Memory {
 };
 
 struct Last {
-  // A member, so that a pointer to it stays good; a longer text is cut off.
+  // In this object, so that a pointer to the text stays valid; a longer text is cut off.
   char text[1024] = "";
   std::array<Memory, 16> memories;  // of the last bodies that failed
   std::size_t next = 0;
 };
 
-// Bodies run until the thread has ended its fibers, after the destructors of thread_local objects
-// that were made later. The destructors of keys come after all of these.
+// Freed by the destructor of a key. Bodies run until the thread has ended its fibers, which is
+// after the destructors of later thread_local objects; the destructors of keys run after all of
+// these.
 constinit thread_local Last* tls_last = nullptr;
 
 pthread_key_t last_key() {

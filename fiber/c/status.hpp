@@ -31,7 +31,7 @@ class WrongThread : public RuntimeError {
 };
 
 // Throws WrongThread; or RuntimeError, if the calling thread exits and has ended its fibers: then
-// it cannot be told whose the object was.
+// it is not known any more which thread has made the object.
 [[noreturn]] void refuse_thread(const char* why);
 
 // Returns the status for an exception; remembers both for fiber_last_error and raise.

@@ -126,7 +126,7 @@ struct FutureState::Changed {
 };
 
 FutureState::FutureState() : changed_(new Changed) {
-  callbacks_.reserve(1);  // whoever has started a call can ask for its end: see callback_of()
+  callbacks_.reserve(1);  // the first callback needs no memory: see callback_of()
 }
 
 // A callback or a value may own another future.

@@ -302,8 +302,8 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
     return healthy;
   }
 
-  // Returns false if it is not possible: the program may have lowered its limit of open files below
-  // the number of the pool's.
+  // Returns false if poll() refuses: the program may have lowered its limit of open files below the
+  // number of the pool's descriptors.
   bool wait_for_event() {
     while (poll(polled_.data(), polled_.size(), -1) < 0) {
       if (errno == EINTR || errno == ENOMEM) continue;

@@ -71,11 +71,11 @@ class StackShape {
   std::uint32_t code_;
 };
 
-// The record of a stack, at its top, in the page that every use touches first.
-// How many objects of each kind are being destroyed on a stack, one inside of the other: see
-// trashcan.hpp.
+// The number of objects of each kind that are being destroyed on a stack, one inside of the other:
+// see trashcan.hpp.
 using Nesting = std::array<std::uint8_t, 8>;
 
+// The record of a stack, at its top, in the page that every use touches first.
 struct Stack {
   std::byte* base = nullptr;     // the lowest address that may be used: the guard lies below
   std::size_t size = 0;          // bytes from base to the end, this object included

@@ -16,8 +16,8 @@ struct Symbol {
 
 // Returns the function that contains `address`. Symbols that are not exported are found as well,
 // unless the file was stripped. Debug information is not read. A file is indexed at the first
-// address in it, and its index is kept for the process. May be called on any thread. Never throws
-// but std::bad_alloc.
+// address in it, and its index is kept for the process. May be called on any thread. Throws
+// std::bad_alloc alone.
 FIBER_API Symbol find_symbol(const void* address);
 
 // Forgets the names that were read so far, but not the indices: for programs that count the memory

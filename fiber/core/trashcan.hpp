@@ -22,7 +22,7 @@ inline Nesting& nesting() noexcept {
   return thread != nullptr ? thread->stack->nesting : tls_nesting;
 }
 
-/// The waiting objects of one kind, of one thread. `End` says how one ends:
+/// The objects of one kind that wait for their end on one thread. `End` says how an object ends:
 ///   static T*& next(T& object) noexcept;        // a pointer that the object uses no longer
 ///   static void destroy(T& object) noexcept;
 template <class T, class End, Trash kind>

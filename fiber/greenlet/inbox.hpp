@@ -1,5 +1,5 @@
-// Part of GreenletThread: the state of a thread that other threads may change. Above all, the
-// references that they have given up, until the owner takes these back.
+// Part of GreenletThread: the state of a thread that other threads may change, above all the
+// references that these have given up, until the owner takes the references back.
 #pragma once
 
 #include <fiber/greenlet/object.hpp>

@@ -183,7 +183,7 @@ struct TraceCallback : core::Counted<TraceCallback> {
   trace_function call;
 };
 
-// The scheduler's functions and texts: the layer above that alone continues waiting greenlets.
+// The functions and texts of the scheduler, the layer above that alone continues waiting greenlets.
 struct Scheduler {
   // Returns the heir: the greenlet that takes the outcome of one whose parent waits. Null if there
   // is none.

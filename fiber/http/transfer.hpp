@@ -58,7 +58,7 @@ class Transfer {
   bool has_head() const noexcept { return has_head_; }
   // The final head; after too many redirects, the head of the last redirect.
   const ResponseHead& head() const noexcept { return parser_.head(); }
-  // Gives the final head away; of what was taken, head() keeps nothing.
+  // Gives the final head away: head() loses the members that the caller moves out.
   ResponseHead&& take_head() noexcept { return std::move(parser_.head()); }
   // The URL of the response.
   std::string_view url() const noexcept { return prepared_->answer_url(); }

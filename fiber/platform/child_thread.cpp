@@ -15,7 +15,8 @@ namespace {
 
 static_assert(sizeof(void*) >= 8 && sizeof(pid_t) == 4);
 
-// Waits without taking the child's state away: its number stays its own until the loop takes it.
+// Waits without taking the child's status: the number stays the child's until the loop takes the
+// status.
 void* wait_for_end(void* argument) noexcept {
   const auto packed = reinterpret_cast<std::uintptr_t>(argument);
   const auto pid = static_cast<pid_t>(packed >> 32U);

@@ -13,22 +13,21 @@ namespace fiber::platform {
 
 struct OpenFile {
   int number = -1;
-  // Another text for each file, such as "socket:[1234]".
+  // A text that is different for each file, such as "socket:[1234]".
   std::string target;
 };
 // Returns the open descriptors of the process.
 std::vector<OpenFile> open_files();
 
-// Returns a path by which the program's own file can be opened, whatever its name is by now; null
-// where there is none, so that the dynamic linker's name for the file has to do.
+// Returns a path by which the program's own file can be opened even if it was renamed; null on a
+// platform without one, where the caller uses the dynamic linker's name for the file.
 const char* program_file() noexcept;
 
 // Returns the path of an open file, without symbolic links; empty if the file has none, or none is
 // known. `path` is the one by which it was opened.
 FIBER_API std::string path_of(int fd, const std::string& path);
 
-// Returns the permissions that new files do not get; the usual ones where the platform does not
-// tell them without a change of them.
+// Returns the process's umask; the usual one on a platform that tells it only by changing it.
 FIBER_API mode_t current_umask() noexcept;
 
 // Opens a new file, for appending, that has no name in its directory. Returns -1, with errno, where

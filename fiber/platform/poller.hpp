@@ -10,8 +10,8 @@
 
 namespace fiber::platform {
 
-// Events of descriptors: a set of bits. The numbers are those of Linux, which has them in the
-// interface that users of its epoll know; another platform translates.
+// Events of descriptors: a set of bits. The values are those of Linux's epoll; another platform
+// translates them.
 struct Events {
   static constexpr std::uint32_t in = 0x001;
   static constexpr std::uint32_t urgent = 0x002;
@@ -33,9 +33,9 @@ struct Event {
   std::uint32_t events = 0;
 };
 
-// Asked by a platform whose kernel tells the state of descriptors and not its changes, for
-// registrations with `edge`: the events (`in`, `out`) whose cause has been used up, so that they
-// are worth a report. Without this, an event would be reported again and again.
+// Serves a platform whose kernel reports the state of descriptors, not its changes. For a
+// registration with `edge`, wanted() returns the events (`in`, `out`) whose last report has been
+// used up. Only these are asked of the kernel, which would report any other one again and again.
 class Wishes {
  public:
   virtual std::uint32_t wanted(int fd) const noexcept = 0;
@@ -44,11 +44,11 @@ class Wishes {
   ~Wishes() = default;
 };
 
-// The registrations of one loop. All functions belong to the loop's thread, but wake(), and those
-// that a comment names. Results are 0 or an errno.
+// The registrations of one loop. All functions are for the loop's thread, except wake() and those
+// whose comment says otherwise. Results are 0 or an errno.
 class Poller {
  public:
-  // Returns null, with errno, without descriptors to be had. Throws std::bad_alloc.
+  // Returns null, with errno, if no descriptors can be opened. Throws std::bad_alloc.
   static std::unique_ptr<Poller> make();
   Poller() = default;
   Poller(const Poller&) = delete;
@@ -64,16 +64,17 @@ class Poller {
   virtual int modify(int fd, std::uint32_t events, std::uint64_t key) noexcept = 0;
   // Errors as modify().
   virtual int remove(int fd) noexcept = 0;
-  // Waits for events, that many milliseconds, for ever if negative. Returns the number of reports
-  // in `events`, or -1 with errno: EBADF or EINVAL mean that other code has closed descriptors of
-  // the poller's own, so that revive() is due. What finds no room is reported by the next call.
+  // Waits for events, at most for `milliseconds`; for ever if negative. Returns the number of
+  // reports in `events`, or -1 with errno: EBADF or EINVAL mean that other code has closed
+  // descriptors of the poller's own, so that revive() is due. Events for which `events` has no room
+  // are reported by the next call.
   virtual int wait(std::span<Event> events, int milliseconds, const Wishes& wishes) = 0;
 
   // Ends a wait(). From any thread and from signal handlers, also after close().
   virtual void wake() noexcept = 0;
 
-  // Removes all registrations, so that those vanish whose files have lost their numbers. Returns
-  // false, without any change, if that is impossible.
+  // Removes all registrations, also those of files that have lost their numbers. Returns false,
+  // without any change, if that is impossible.
   virtual bool renew() noexcept = 0;
   // Makes the poller's own descriptors anew, without registrations and without closing the old
   // numbers: they may be other code's by now.
@@ -85,14 +86,15 @@ class Poller {
 
   // The poller's own descriptors; -1: none. Their numbers may change on any thread.
   virtual std::span<std::atomic<int>> own() noexcept = 0;
-  // Gives one of them a number of at least `first`, and leaves the old one open. From any thread.
+  // Gives the descriptor `own` a number of at least `first`, and leaves the old number open. From
+  // any thread.
   virtual int move(std::atomic<int>& own, int first) noexcept = 0;
 
-  // For a foreign main loop: makes the descriptor that is readable when events are there, or a time
-  // has come. ENOSYS: no descriptor of the platform tells so.
+  // For a foreign main loop: makes fileno(), a descriptor that is readable when there are events,
+  // or when the time of set_timer() has come. ENOSYS: the platform has no such descriptor.
   virtual int add_timer() noexcept = 0;
   virtual int fileno() const noexcept = 0;
-  // The time, of steady_clock, in nanoseconds; INT64_MAX: never. After add_timer().
+  // Sets the time, on steady_clock, in nanoseconds; INT64_MAX: never. After add_timer().
   virtual void set_timer(std::int64_t when) noexcept = 0;
 
  protected:

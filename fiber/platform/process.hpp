@@ -5,12 +5,11 @@
 
 namespace fiber::platform {
 
-// Returns a descriptor that is readable from the end of the child on, and closed to other programs;
-// -1 with errno if there is none to be had. The child must not have been waited for. Its state is
-// left for waitid().
+// Returns a descriptor that becomes readable when the child ends, close-on-exec; -1 with errno if
+// none can be made. The child must not have been waited for. Its state is left for waitid().
 int open_child(pid_t pid) noexcept;
-// Sends a signal to the child of a descriptor of open_child(), which has not been waited for.
-// Returns 0, or -1 with errno.
+// Sends a signal to a child that has not been waited for; `descriptor` is open_child()'s. Returns
+// 0, or -1 with errno.
 int signal_child(int descriptor, pid_t pid, int signal) noexcept;
 
 }  // namespace fiber::platform

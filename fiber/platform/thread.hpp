@@ -36,12 +36,13 @@ class Uncancelled {
 // Returns the number of processors that the process may use; at least 1.
 int usable_processors() noexcept;
 
-// Where code was interrupted by a signal; 0 where the machine's record of it is not known.
+// The place where a signal has interrupted the code; 0 where the layout of the machine's record is
+// not known.
 struct Interrupted {
   std::uintptr_t program_counter = 0;
   std::uintptr_t stack_pointer = 0;
 };
-// For a signal handler, with its third argument.
+// To be called in a signal handler, with the handler's third argument.
 Interrupted interrupted(const void* context) noexcept;
 
 }  // namespace fiber::platform

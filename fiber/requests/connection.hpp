@@ -42,7 +42,7 @@ class Connection {
 
   const std::string& key() const noexcept { return route_.key; }
   // Whether the server has neither closed a kept connection meanwhile nor sent anything on it. TLS
-  // sends bytes of its own: only what it makes of them tells.
+  // has records of its own: received bytes must be decrypted before they tell.
   bool is_alive() noexcept;
   // Whether an exchange has used the connection before; true from now on.
   bool use() noexcept { return std::exchange(used_, true); }

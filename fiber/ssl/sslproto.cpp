@@ -269,8 +269,9 @@ void SslLayer::give_data() {
   }
 }
 
-// As CPython, one buffer per iteration of the loop: the protocol may think of something else. At
-// the end all that has come is given, since no iteration with this state follows.
+// As CPython, fills one buffer per iteration of the loop: the protocol may pause, or be replaced,
+// in between. In FLUSHING all data that has come is delivered at once, since no iteration in this
+// state follows.
 void SslLayer::fill_buffers() {
   for (bool more = true; more && above_->buffered();) {
     const asyncio::detail::ReceiveBuffer to =
@@ -284,14 +285,14 @@ void SslLayer::fill_buffers() {
   }
 }
 
-// Decrypts as much as there is, and as has room.
+// Decrypts received data until there is no more of it, or no more room.
 Outcome SslLayer::read_into(std::span<char> to, std::size_t& filled) {
   Outcome outcome = Outcome::done;
   while (outcome == Outcome::done && filled < to.size()) {
     std::size_t count = 0;
     outcome = object_->read(to.data() + filled, to.size() - filled, count);
     filled += count;
-    // Another call would only say so.
+    // Another call would only return want_read.
     if (outcome == Outcome::done && !object_->has_input()) outcome = Outcome::want_read;
   }
   return outcome;
@@ -459,7 +460,8 @@ void SslLayer::do_shutdown() {
     return;
   }
   process_outgoing();
-  // What no reader wanted has been thrown away: the peer's close_notify may be behind it.
+  // Data that no reader wanted has been thrown away, which makes room: the peer's close_notify may
+  // follow it.
   control_receiving();
   if (outcome != Outcome::done) return;
   call_eof_received();

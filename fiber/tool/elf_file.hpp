@@ -7,8 +7,8 @@
 namespace fiber::tool {
 
 struct ElfFile {
-  // Why nothing is known of the file; null for an object of this kind of processor, and only then
-  // do the others count.
+  // Why the file cannot be described; null for an object for this kind of processor. The other
+  // members are valid only then.
   const char* fault = nullptr;
   bool is_dynamic = false;   // the linker loads it, or loads other objects into it
   bool has_symbols = false;  // its imports could be read

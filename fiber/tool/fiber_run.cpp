@@ -51,8 +51,8 @@ void refuse_program(const std::string& what, const std::string& path, const stru
     fail(kCannotRun, what + " is statically linked: nothing can be loaded into it");
 }
 
-// What the kernel executes in the end decides: of a script, its interpreter. The kernel takes an
-// interpreter that is a script as well, a few times over; then it says so itself.
+// Checks the file that the kernel executes in the end: for a script, that is its interpreter, which
+// may be a script as well, a few times over; beyond that the kernel itself reports the error.
 void refuse_what_cannot_be_run_so(const std::string& name, const std::string& path) {
   if (path.empty()) fail(kNotFound, "there is no program '" + name + "'");
   constexpr int kMostScripts = 5;

@@ -35,8 +35,8 @@ std::vector<OpenFile> open_files() {
   return open;
 }
 
-// The name of the link stays, and argv[0] may name another file by now. Containers may be without
-// /proc.
+// Returns a link that leads to the program's file even if the file was renamed; argv[0] may name
+// another file by now. A container may be without /proc.
 const char* program_file() noexcept {
   constexpr const char* kLink = "/proc/self/exe";
   return ::access(kLink, R_OK) == 0 ? kLink : nullptr;
@@ -48,7 +48,7 @@ std::string path_of(int fd, const std::string& /*path*/) {
   return size > 0 ? std::string(target, static_cast<std::size_t>(size)) : std::string();
 }
 
-// umask(2) cannot be asked for without being set, for all threads.
+// Reads /proc: umask(2) tells the mask only by changing it, for all threads.
 mode_t current_umask() noexcept {
   constexpr mode_t kUsual = 022;
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> status(
@@ -62,7 +62,7 @@ mode_t current_umask() noexcept {
 }
 
 int open_nameless(int directory, mode_t mode) noexcept {
-  // By this way the file gets its name.
+  // name_file() links the file by its path in this directory.
   if (::access("/proc/self/fd", X_OK) != 0) return -1;
   return ::openat(directory, ".", O_WRONLY | O_APPEND | O_TMPFILE | O_CLOEXEC, mode);
 }

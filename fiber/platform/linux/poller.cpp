@@ -32,7 +32,8 @@ int new_epoll() noexcept { return ::epoll_create1(EPOLL_CLOEXEC); }
 int new_wake() noexcept { return ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
 int new_timer() noexcept { return ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK); }
 
-// Puts the file `by` under the number `fd`; returns false, without any change, if `by` is none.
+// Makes the number `fd` stand for the file `by`, and closes `by`. Returns false, without any
+// change, if `by` is negative.
 bool replace(int fd, int by) noexcept {
   if (by < 0) return false;
   const Uncancelled guard;
@@ -123,13 +124,14 @@ int Epoll::wait(std::span<Event> events, int milliseconds, const Wishes& /*wishe
   const std::size_t room = std::min(events.size(), events_.size());
   const auto most = static_cast<int>(room);
   int count = ::epoll_wait(epoll_, events_.data(), most, milliseconds);
-  // Sandboxes whose lists were made of programs that ask by the other call know that one alone.
+  // A sandbox that was made for other programs may allow epoll_pwait alone.
   if (count < 0 && errno != EINTR && errno != EBADF && errno != EINVAL) [[unlikely]]
     count = ::epoll_pwait(epoll_, events_.data(), most, milliseconds, nullptr);
   int reported = 0;
   for (int i = 0; i < count; ++i) {
     const epoll_event& event = events_[static_cast<std::size_t>(i)];
-    // Each wake-up is an edge of its own: its counter, which 2^64 of them would fill, is not read.
+    // Each write to the eventfd is an edge of its own, so its counter, which 2^64 writes would
+    // fill, is not read.
     if (event.data.u64 == kOwn) [[unlikely]]
       continue;
     events[static_cast<std::size_t>(reported++)] = {event.data.u64, event.events};

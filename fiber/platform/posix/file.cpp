@@ -22,8 +22,8 @@ const char* kind_of(mode_t mode) noexcept {
 
 }  // namespace
 
-// Asks for each number. Numbers are given from the lowest on: a process that has more files than
-// this at once is not one under test.
+// Tries each number up to a limit. New files get the lowest free numbers, and no process that is
+// tested has as many files open at once.
 std::vector<OpenFile> open_files() {
   constexpr long kMost = 65536;
   const long limit = ::sysconf(_SC_OPEN_MAX);
@@ -40,7 +40,7 @@ std::vector<OpenFile> open_files() {
 
 const char* program_file() noexcept { return nullptr; }
 
-// The path by which the file was opened may lead to another one by now: then none is known.
+// Returns "" if the path by which the file was opened leads to another file by now.
 std::string path_of(int fd, const std::string& path) {
   const std::unique_ptr<char, void (*)(void*)> real(::realpath(path.c_str(), nullptr), std::free);
   struct stat opened {};

@@ -54,7 +54,7 @@ __attribute__((no_sanitize("address", "thread", "undefined"))) std::size_t touch
   return 0;
 }
 
-// A synchronisation that need not wait finds out.
+// msync() fails for addresses that are not mapped.
 bool is_mapped(void* address, std::size_t bytes) noexcept {
   return ::msync(address, bytes, MS_ASYNC) == 0;
 }

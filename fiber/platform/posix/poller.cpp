@@ -133,8 +133,8 @@ void Poll::own_pair(const std::array<int, 2>& ends) noexcept {
 
 // --- registrations ------------------------------------------------------------------------------
 
-// Returns the registration of the file that has this number now; null, and the old registration is
-// gone, if there is none.
+// Returns the registration of the file that has this number now. If that file has none, removes the
+// number's old registration and returns null.
 Poll::Registration* Poll::find(int fd) noexcept {
   if (fd < 0 || static_cast<std::size_t>(fd) >= registrations_.size()) return nullptr;
   Registration& registration = registrations_[static_cast<std::size_t>(fd)];
@@ -189,8 +189,8 @@ bool Poll::renew() noexcept {
 
 // --- waiting ------------------------------------------------------------------------------------
 
-// Lists what is to be asked. A registration with `edge` is left out while its owner has not used up
-// the last report: poll() would tell of the same cause for ever.
+// Lists the descriptors for poll(). A registration with `edge` is left out while its owner has not
+// used up the last report: poll() would report the same cause for ever.
 void Poll::ask(const Wishes& wishes) {
   asked_.clear();
   asked_.push_back({.fd = read_end_, .events = POLLIN, .revents = 0});
@@ -207,7 +207,7 @@ void Poll::ask(const Wishes& wishes) {
   }
 }
 
-// Takes the bytes of wake-ups away. Returns false if other code has closed one of the ends.
+// Reads away the bytes of wake-ups. Returns false if other code has closed one of the ends.
 bool Poll::drain() noexcept {
   if (!is_file(read_end_, read_file_)) return false;
   const Uncancelled guard;
@@ -238,8 +238,8 @@ int Poll::wait(std::span<Event> events, int milliseconds, const Wishes& wishes) 
     Registration* const registration = find(told.fd);
     if (registration == nullptr) continue;  // the number was closed, perhaps opened anew
     std::uint32_t ready = told_by_poll(told.revents);
-    // Asked for urgent data, poll() would tell of it until it has been read. It may be there
-    // whenever there is data.
+    // poll() is not asked for urgent data, which it would report until the data has been read.
+    // Readable data may contain an urgent byte, so `urgent` is reported with it.
     if ((registration->events & Events::edge) != 0 && (ready & Events::in) != 0)
       ready |= Events::urgent;
     if ((registration->events & Events::once) != 0) registration->silent = true;
@@ -253,7 +253,7 @@ void Poll::wake() noexcept {
   if (fd < 0) return;  // closed
   const Uncancelled guard;
   const char byte = 0;
-  // Without room there are wake-ups already.
+  // If the buffer is full, earlier wake-ups are still there.
   while (::send(fd, &byte, 1, MSG_NOSIGNAL) < 0 && errno == EINTR) {
   }
 }
