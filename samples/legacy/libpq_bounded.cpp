@@ -1,4 +1,4 @@
-// libpq_bounded: the same with limits of connections and of time, and a monitor.
+// libpq_bounded: the report with limits of connections and of time, and a monitor.
 #include <fiber/asyncio.hpp>
 #include <fiber/asyncio/stall.hpp>
 #include <fiber/monkey.hpp>

@@ -1,4 +1,4 @@
-// libpq_in_a_loop: the same report in an event loop, in which others run while it waits.
+// libpq_in_a_loop: the report in an event loop, in which other tasks run while it waits.
 #include <fiber/asyncio.hpp>
 #include <fiber/monkey.hpp>
 #include <libpq-fe.h>

@@ -1,4 +1,4 @@
-// libpq_together: the same report with all its queries at the same time, in one thread.
+// libpq_together: the report with all its queries at one time, in one thread.
 #include <fiber/asyncio.hpp>
 #include <fiber/monkey.hpp>
 #include <libpq-fe.h>

@@ -1,7 +1,8 @@
-// sqlite_rows: what sqlite3_exec hands to a callback becomes a loop, and two queries a join.
+// sqlite_rows: the rows that sqlite3_exec hands to a callback become a loop, and two queries a
+// join.
 //
-// A callback sees one query's row at a time; two queries at once, each in step with the other, are
-// beyond it. Here each query has a stack of its own. Leaving a loop early ends its query.
+// A callback sees one query's row at a time, so it cannot go through two queries in step with each
+// other. Here each query has a stack of its own. Leaving a loop early ends its query.
 #include <fiber/generator.hpp>
 #include <sqlite3.h>
 

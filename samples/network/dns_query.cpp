@@ -160,7 +160,7 @@ std::string record_text(std::string_view message, std::size_t at, std::size_t si
   }
 }
 
-// Nothing if it answers another question.
+// Returns nothing if the message answers another question.
 std::optional<Answer> parse(std::string_view message, std::string_view question) {
   if (message.size() < question.size() || message.substr(0, 2) != question.substr(0, 2) ||
       message.substr(12, question.size() - 12) != question.substr(12))
@@ -196,7 +196,7 @@ struct Asking {
   milliseconds timeout{1000};
 };
 
-// What comes over UDP may be anybody's, and late: only the answer to this question ends the wait.
+// A datagram may come from anybody, and late: only the answer to this question ends the wait.
 std::optional<Answer> ask_once(const socket::socket& udp, const std::string& question,
                                milliseconds timeout) {
   const asyncio::EventLoop loop = asyncio::get_running_loop();
@@ -227,11 +227,11 @@ Answer ask_over_tcp(const Asking& asking, const std::string& question) {
 }
 
 Answer ask(const Asking& asking, const std::string& name) {
-  std::random_device random;  // an answer that was guessed has to guess this
+  std::random_device random;  // a forged answer has to guess the number
   milliseconds timeout = asking.timeout;
   for (int i = 0; i < asking.tries; ++i, timeout *= 2) {
     const std::string question = question_for(random() & 0xffffU, name, asking.type);
-    // Connected: the kernel drops what others send.
+    // Connected: the kernel drops datagrams of other senders.
     const socket::socket udp(asking.server.family(), SOCK_DGRAM);
     udp.setblocking(false);
     udp.connect(asking.server);

@@ -91,7 +91,7 @@ class Forwarder {
       if (data.empty()) break;
       if (!idle.expired()) idle.reschedule(end_of_idleness());
       to.write(data);
-      await(to.drain());  // who reads slowly is not sent more than fits
+      await(to.drain());  // a slow reader is not sent more than fits
       count += data.size();
     }
     to.write_eof();

@@ -110,7 +110,7 @@ class SMTP {
   void starttls(const ssl::SSLContext& context) {
     command("STARTTLS", "2");
     await(writer().start_tls(context, {.server_hostname = host_, .ssl_handshake_timeout = 30s}));
-    greet();  // what was said before may have been anybody's
+    greet();  // earlier replies may have been anybody's
   }
   void login(const Login& login) {
     command("AUTH PLAIN " + base64('\0' + login.user + '\0' + login.password), "2");
@@ -193,7 +193,7 @@ void send(const std::string& host, int port, const Letter& letter,
   server.quit();
 }
 
-// An address ends where the command does.
+// Returns the address; refuses one that would end the command, or bring in another.
 const std::string& checked(const std::string& address) {
   if (address.find_first_of("\r\n<> ") != std::string::npos || address.empty())
     throw command_line::UsageError("no address: '" + address + "'");

@@ -88,13 +88,13 @@ void show() {
   writer.close();
   await(writer.wait_closed());
 
-  // Whoever does not know the certificate does not talk to it.
+  // A client that does not trust the certificate refuses the server.
   try {
     await(asyncio::open_connection("127.0.0.1", port, {.ssl = true}));
   } catch (const ssl::SSLCertVerificationError& error) {
     std::cout << "stranger: " << error.verify_message() << '\n';
   }
-  // Nor does whoever expected another server.
+  // So does a client that expects another server.
   try {
     await(asyncio::open_connection("127.0.0.1", port,
                                    {.ssl = trusting, .server_hostname = "example.org"}));

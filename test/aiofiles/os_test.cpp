@@ -162,7 +162,7 @@ TEST_CASE("atomic_write replaces a file in one step, and leaves nothing beside i
     CHECK(folder.content("settings") == "two");
     CHECK((await(os::stat(path)).st_mode & 0777) == 0644);
 
-    // Who has the old one open goes on reading that.
+    // A reader that has the old file open goes on reading it.
     const auto reader = await(fiber::aiofiles::open(path));
     await(os::atomic_write(path, "three"));
     CHECK(await(reader.read()) == "two");
@@ -176,7 +176,7 @@ TEST_CASE("atomic_write replaces a file in one step, and leaves nothing beside i
     writing.cancel();
     CHECK_THROWS_AS(await(writing), asyncio::CancelledError);
   });
-  // However far the cancelled one has come by the end of the loop.
+  // The cancelled write may have come to any point when the loop has ended.
   const std::string left = folder.content("settings");
   CHECK((left == "three" || left == "four"));
   std::vector<std::string> names;

@@ -1,4 +1,5 @@
-// What carries out the calls: which it is, how many at a time, and what it does to the loop.
+// The mechanism that carries out the calls: its choice, the number of calls at a time, and its
+// effect on the loop.
 #include <fiber/aiofiles.hpp>
 #include <fiber/asyncio.hpp>
 #include <fiber/asyncio/selectors.hpp>
@@ -147,7 +148,7 @@ TEST_CASE("a child process reads files in the loop that it has inherited") {
     return loop.run_until_complete(
         [&] { return await(aiofiles::Path(folder / "old").read_text()); });
   };
-  // Of threads a child process has none: only a ring can be made anew.
+  // A child process has no threads: only a ring can be made anew there.
   const bool ring = loop.run_until_complete([] { return aiofiles::backend(); }) == "io_uring";
   if (ring) CHECK(read() == "content");
   const pid_t child = ::fork();

@@ -1,4 +1,4 @@
-// What is used twice, after it was moved from, or with functions of the user's that fail.
+// Objects that are used twice or after they were moved from, and functions of the user's that fail.
 #include <fiber/asyncio.hpp>
 #include <fiber/asyncio/testing.hpp>
 

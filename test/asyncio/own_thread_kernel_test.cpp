@@ -1,4 +1,4 @@
-// Tasks that are threads to the code that they call, and what is not theirs but the kernel's: the
+// Tasks that are threads to the code that they call, and the state that stays the kernel's: the
 // rows of the table in fiber/monkey/README.md.
 #include <fiber/asyncio.hpp>
 #include <fiber/core/own_thread.hpp>

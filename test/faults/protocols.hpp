@@ -1,4 +1,4 @@
-// What scenarios with transports share.
+// The common parts of scenarios with transports.
 #pragma once
 
 #include <fiber/asyncio.hpp>

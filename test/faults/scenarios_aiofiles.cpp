@@ -20,7 +20,7 @@ using faults::require;
 
 namespace {
 
-// Writes and reads files. What a run with a fault has left is in nobody's way.
+// Writes and reads files. Files that a run with a fault has left do no harm.
 void use_files() {
   const std::string name = folder() / "file";
   const std::string much = support::numbers(20'000);
@@ -65,8 +65,8 @@ bool is_known(const std::string& name) {
          name == "a";
 }
 
-// A call that fails leaves no file under a name that nobody has asked for, and none that is half
-// written. A thread of a loop that had no memory to wait for its end may still be at one.
+// Checks that failed calls have left no file under an unknown name, and none that is half written.
+// Waits first: a thread may still work on a file, if its loop had no memory to wait for it.
 void check_folder() {
   std::vector<std::string> names;
   for (int i = 0; i < 1000; ++i) {

@@ -37,7 +37,7 @@ int spawns(void* argument, void** result) {
   return status;
 }
 
-// What a scenario of C holds, whatever fails.
+// A future of a scenario in C, given back whatever fails.
 struct Future {
   fiber_future* its = nullptr;
   ~Future() { fiber_future_unref(its); }

@@ -40,7 +40,7 @@ http::DownloadOptions file_options() {
           .progress = [](const http::DownloadProgress&) {}};
 }
 
-// What a run with a fault has left is taken up by the next one.
+// The part of a file that a run with a fault has left is continued by the next run.
 void check_file(const http::DownloadResult& result) {
   require(result.size == kFileSize, "the size of a file");
   require(content_of("file") == support::HttpServer::body(kFileSize), "the bytes of a file");

@@ -25,7 +25,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// A server that is always busy. What it makes a client wait is written down.
+// A server that is always busy. The waits that it causes are noted.
 class Busy final : public http::DownloadClient {
  public:
   Answer open(const http::Headers&) override { return {503}; }

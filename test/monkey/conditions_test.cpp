@@ -141,7 +141,8 @@ TEST_CASE("tasks and threads that wait for one condition get what is there, all 
       takers.push_back(start([&] {
         for (int k = 0; k < kEach; ++k) store.take();
       }));
-    // Each waiter is woken by what comes after it has begun to wait, or finds it.
+    // Each waiter is woken by an item that comes after it has begun to wait, or finds an earlier
+    // one.
     for (int i = 0; i < 6 * kEach; ++i) {
       store.put(1, i % 2 == 0);
       await(asyncio::sleep(0));
@@ -166,7 +167,7 @@ TEST_CASE("time limits of conditions, on each clock") {
       const int result = by_clock
                              ? calls::cond_clockwait(&store.condition, &store.mutex, clock, &until)
                              : calls::cond_timedwait(&store.condition, &store.mutex, &until);
-      CHECK(calls::mutex_trylock(&store.mutex) == EBUSY);  // it has the mutex again
+      CHECK(calls::mutex_trylock(&store.mutex) == EBUSY);  // the task has the mutex again
       CHECK(calls::mutex_unlock(&store.mutex) == 0);
       return result;
     };
@@ -202,7 +203,7 @@ TEST_CASE(
     store.put(1);
     await(asyncio::wait(std::vector{taker}));
     CHECK(taker.cancelled());
-    // It looks once at what it waits for, and gives up.
+    // This task gives up after the first wake-up, without a look at the store.
     Store other;
     const auto once = start([&] {
       CHECK(calls::mutex_lock(&other.mutex) == 0);

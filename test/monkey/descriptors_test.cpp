@@ -240,7 +240,8 @@ TEST_CASE("a full eventfd is waited for by the writes for which the kernel waits
     void* const nowhere = ::mmap(nullptr, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     REQUIRE(nowhere != MAP_FAILED);
     void* const values[] = {ones, too_large, zeros, nowhere};
-    // Returns what the two calls do, the kernel's and ours; where the kernel would wait, so do we.
+    // Compares the results of the two calls, the kernel's and ours; where the kernel would wait,
+    // ours has to wait.
     const auto both = [&](auto ours, auto kernels) {
       const ssize_t expected = kernels();
       const int expected_error = expected < 0 ? errno : 0;

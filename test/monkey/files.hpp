@@ -37,7 +37,7 @@ struct File {
   Descriptor fd;
 };
 
-// What a file's bytes are, however they are read.
+// Reads a file's bytes in every way, always with one result.
 inline void read_in_every_way() {
   const std::string text = some_text(300'001);
   const File file(text);
@@ -100,7 +100,7 @@ inline std::string sync_while_others_run() {
   return say.take();
 }
 
-// A cancelled call has done what it says, and its memory is its own again.
+// A cancelled call is carried out to its end, and afterwards nobody else uses its memory.
 inline void cancel_what_is_under_way() {
   Events say;
   const std::string text = some_text(3'000'000);

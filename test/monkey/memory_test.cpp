@@ -1,5 +1,5 @@
-// What the kernel says at once of memory that is not there and of sizes that cannot be, patched
-// calls say, too: they do not crash, and do not wait.
+// For memory that is not there and for impossible sizes patched calls fail at once, as the kernel's
+// do: they neither crash nor wait.
 #include <linux/futex.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
@@ -28,7 +28,7 @@ class Edge {
   Edge(const Edge&) = delete;
   Edge& operator=(const Edge&) = delete;
   ~Edge() { ::munmap(begin_, 2 * kSize); }
-  // Whatever has more than 4 bytes lies only in part in memory.
+  // An object of more than 4 bytes at this address lies only partly in memory.
   void* end() const { return static_cast<char*>(begin_) + kSize - 4; }
 
  private:

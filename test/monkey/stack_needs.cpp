@@ -25,7 +25,7 @@ struct Measured {
 
 void* measure(void* of) {
   auto& measured = *static_cast<Measured*>(of);
-  // What lies above is the thread's own, and the frame of this function.
+  // The memory above belongs to the thread, and to the frame of this function.
   const auto* here = reinterpret_cast<std::byte*>(__builtin_frame_address(0));
   measured.run();
   const std::byte* lowest = std::find_if(measured.stack, measured.stack + kSize,

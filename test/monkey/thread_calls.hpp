@@ -1,4 +1,4 @@
-// What threads call to wait for each other, in the shared object of calls.hpp.
+// The functions by which threads wait for each other, in the shared object of calls.hpp.
 #pragma once
 
 #include <pthread.h>

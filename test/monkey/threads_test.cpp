@@ -1,4 +1,5 @@
-// What threads wait for, in tasks: read-write locks, semaphores, timed mutexes, what runs once.
+// The objects that threads wait for, used in tasks: read-write locks, semaphores, timed mutexes,
+// initialisers that run once.
 #include <dlfcn.h>
 #include <semaphore.h>
 #include <time.h>

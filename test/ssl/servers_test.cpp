@@ -29,7 +29,7 @@ using support::thrown_by;
 
 namespace {
 
-// "" if there is none, which is then said.
+// Returns "" if there is none, and prints that.
 std::string program(const std::string& name) {
   std::vector<std::string> folders = {"/usr/sbin", "/usr/local/bin"};
   std::string path = std::getenv("PATH") != nullptr ? std::getenv("PATH") : "/usr/bin";
@@ -93,7 +93,7 @@ class Redis : public RealServer {
   }
 };
 
-// What it answers, or what was thrown.
+// Returns the server's answer, or the text of the exception.
 std::string ping(int port, const ssl::SSLContext& context, const std::string& host = "localhost") {
   std::string said;
   const std::string error = thrown_by([&] {

@@ -1,16 +1,16 @@
 # shellcheck shell=bash
 # Sourced by samples/run, test/run and .ci/run: packages, configuring, headings.
 
-# What samples and tests are built with; one build directory serves both.
+# The packages with which samples and tests are built; one build directory serves both.
 # shellcheck disable=SC2034
 build_packages=(g++ meson ninja-build pkg-config libboost-context-dev doctest-dev
   libcurl4-openssl-dev zlib1g-dev libbrotli-dev libzstd-dev libidn2-dev libpsl-dev libssl-dev
   liburing-dev libcereal-dev nlohmann-json3-dev ca-certificates openssl)
-# What samples/legacy and its tests use besides.
+# Further packages, for samples/legacy and its tests.
 # shellcheck disable=SC2034
 sample_packages=(libexpat1-dev libsqlite3-dev libglib2.0-dev libuv1-dev libpq-dev postgresql)
-# What the suites `unmodified_libraries`, `unmodified_programs`, `environments` and `conformance` use
-# besides.
+# Further packages, for the suites `unmodified_libraries`, `unmodified_programs`, `environments` and
+# `conformance`.
 # shellcheck disable=SC2034
 legacy_packages=(mariadb-server libmariadb-dev redis-server libhiredis-dev nginx-light
   libboost-dev liblmdb-dev libjemalloc2 libmimalloc2.0 curl wget git perl sqlite3 python3-requests
@@ -69,7 +69,7 @@ need() {
   [ $installed = yes ]
 }
 
-# present PACKAGE: what we want it for is there, wherever it comes from.
+# present PACKAGE: whether the part of it that we use is there, wherever that comes from.
 present() {
   case $1 in
     g++) command -v g++ >/dev/null ;;

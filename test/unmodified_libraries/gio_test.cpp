@@ -45,7 +45,7 @@ std::string get(int port) {
   return body != std::string::npos ? text.substr(body + 4) : text;
 }
 
-// What GIO opens once, and keeps, is there before a test looks.
+// Makes GIO open, before the first test case, the descriptors that it keeps.
 [[maybe_unused]] const bool has_called = [] {
   try {
     get(1);

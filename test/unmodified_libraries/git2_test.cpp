@@ -29,7 +29,7 @@ class GitDaemon : public Server {
   }
 };
 
-// The names of what is on the remote side.
+// Returns the names of the references on the remote side.
 std::string list(int port) {
   const auto must = [](int status) {
     if (status < 0) throw Failure(git_error_last() != nullptr ? git_error_last()->message : "?");

@@ -102,7 +102,7 @@ inline void copy_both_ways(int a, int b) {
 
 inline constexpr useconds_t kDelay = 300'000;
 
-// What connects to it is connected with `port` some time later.
+// Connects each client with `port` some time later.
 inline void delay_streams(int listener, int port) {
   for (;;) {
     const int client = ::accept(listener, nullptr, nullptr);
@@ -116,7 +116,7 @@ inline void delay_streams(int listener, int port) {
   }
 }
 
-// What is sent to it reaches `port` some time later, and the one answer comes back.
+// Sends each datagram on to `port` some time later, and the one answer back.
 inline void delay_datagrams(int fd, int port) {
   for (;;) {
     char text[16384];

@@ -89,7 +89,7 @@ class Trial {
  private:
   int type() const { return client_.datagrams ? SOCK_DGRAM : SOCK_STREAM; }
 
-  // What the library says, whether that is an answer or an error.
+  // Returns the library's answer, or its text for an error.
   std::string outcome(int port) const {
     try {
       return client_.call(port);

@@ -1,5 +1,5 @@
-// What is asked of every client library: many calls at once in one thread, errors, time limits and
-// cancellation. The file of a library says how it is called; it knows nothing of fibers.
+// The questions to every client library: many calls at once in one thread, errors, time limits and
+// cancellation. The file of a library makes the library's calls, and knows nothing of fibers.
 #pragma once
 
 #include <functional>
@@ -8,7 +8,7 @@
 
 namespace legacy_test {
 
-// What a library says of a call that failed.
+// A library's text for a call that failed.
 struct Failure : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
@@ -37,7 +37,7 @@ struct Client {
 void try_out(const Client& client);
 
 /// A row of the table of libraries in fiber/monkey/README.md, for which the script `table` gathers
-/// what is printed.
+/// the printed rows.
 struct Row {
   std::string library, server;
   int at_once;

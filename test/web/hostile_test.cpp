@@ -308,7 +308,7 @@ TEST_CASE("a client that goes away cancels its handler, wherever its upload is")
         // The next request is here, too.
         CHECK(outcome(upload("/read", 2048) + body + upload("/read", 2048) + body) ==
               "waits cancelled ");
-        // Who stays is served, also further requests.
+        // A client that stays is served, also its further requests.
         events.clear();
         Peer peer(client);
         peer.write(upload("/unread", 2048) + body + upload("/read", 2048) + body);

@@ -333,7 +333,7 @@ TEST_CASE("a WebSocket whose peer reads nothing counts until it is given up") {
         CHECK(first_line(Peer(client).rest()) == "HTTP/1.1 503 Service Unavailable");
         await(asyncio::sleep(30s));
         CHECK(server.connections() == 0);
-        // What the kernel had is here, and then the connection ends.
+        // The bytes that the kernel had are here, and then the connection ends.
         std::string block(1 << 20, '\0');
         ssize_t count = 1;
         while (count > 0) count = ::recv(peer.fd(), block.data(), block.size(), MSG_DONTWAIT);

@@ -196,7 +196,7 @@ TEST_CASE("bytes after a malformed request are read for so long, and so many of 
       await(asyncio::sleep(500ms));
     }
     await(asyncio::sleep(2s));
-    // The server has closed the connection: what comes now resets it.
+    // The server has closed the connection: further bytes reset it.
     silent.write("x");
     await(asyncio::sleep(10ms));
     silent.write("x");
@@ -350,7 +350,7 @@ TEST_CASE("a connection holds no more than is promised, whatever arrives and is 
   for (const Case& one : cases) {
     CAPTURE(std::string(one.what));
     with_app(app, [&](TestClient& client) {
-      // What the loop itself keeps for all of its connections, it has then.
+      // After a first connection the loop has the memory that it keeps for all of them.
       support::SilentPeer(client).send(one.sent);
       await(asyncio::sleep(100s));
       const support::SilentPeer peer(client);

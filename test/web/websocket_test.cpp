@@ -96,7 +96,7 @@ TEST_CASE("messages go both ways, compressed or not, of any size") {
           CHECK(ws.closed());
           CHECK(ws.close_code() == 4000);
           CHECK_THROWS_AS(await(ws.send_str("c")), fiber::ConnectionResetError);
-          // Python's client goes on to say so, and its server does not.
+          // A client returns `closed` again and again, as Python's does; a server does not.
           for (int i = 0; i < 10; ++i) CHECK(show(await(ws.receive())) == "closed");
         });
     CHECK(text(events) == text({"server 4000"}));

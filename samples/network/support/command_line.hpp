@@ -19,7 +19,7 @@
 
 namespace command_line {
 
-// What was typed makes no sense: the program says so, and ends with status 2.
+// The arguments make no sense: the program prints the reason, and ends with status 2.
 struct UsageError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };

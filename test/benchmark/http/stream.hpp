@@ -1,5 +1,5 @@
-// What the hand-written HTTP programs share: connections, plain or by OpenSSL alone, and clients of
-// one server. An error ends the program.
+// The common parts of the hand-written HTTP programs: connections, plain or by OpenSSL alone, and
+// clients of one server. An error ends the program.
 #pragma once
 
 #include "../echo/socket.hpp"
