@@ -23,7 +23,7 @@ using support::Folder;
 using support::numbers;
 using support::thrown_by;
 
-TEST_CASE("what is written is there when the file is closed") {
+TEST_CASE("written data is in the file when it is closed") {
   const Folder folder;
   asyncio::run([&] {
     const aiofiles::File file = await(aiofiles::open(folder / "new", "w"));

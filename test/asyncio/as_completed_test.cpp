@@ -54,7 +54,7 @@ TEST_CASE("asynchronous iteration gives the tasks that were passed") {
         "[7] True 3 True");
 }
 
-TEST_CASE("when the time is up each that remains gives TimeoutError, and runs on") {
+TEST_CASE("when the time is up each remaining awaitable gives TimeoutError, and its task runs on") {
   Trace trace;
   run([&] {
     std::vector<asyncio::Task<>> tasks;

@@ -170,7 +170,7 @@ TEST_CASE("a generator of another loop, or of none, is not closed with the loop"
   CHECK(outside.next() == 2);
 }
 
-TEST_CASE("what a generator throws while the loop closes it goes to the exception handler") {
+TEST_CASE("an exception of a generator that the loop closes goes to the exception handler") {
   Trace trace;
   std::optional<Generator<int>> kept;
   run([&] {

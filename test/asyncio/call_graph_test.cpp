@@ -92,7 +92,7 @@ TEST_CASE("a task's graph has its frames, innermost first, and those who await i
   });
 }
 
-TEST_CASE("gather, wait, wait_for, shield and groups are looked through") {
+TEST_CASE("call graphs look through gather, wait, wait_for, shield and groups") {
   run([] {
     name_main();
     const auto named = [](const char* name) {

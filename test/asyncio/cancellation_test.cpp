@@ -244,7 +244,7 @@ TEST_CASE("the second of two cancellations adds nothing to a gather that ends by
   CHECK(trace.take() == "[4] CancelledError('first') | [5] not cancelled again");
 }
 
-TEST_CASE("waiting tasks see it in the order of the cancel calls, queued ones in their turn") {
+TEST_CASE("waiting tasks are cancelled in the order of the calls of cancel, queued ones in turn") {
   Trace trace;
   run([&] {
     std::vector<asyncio::Task<>> waiting;

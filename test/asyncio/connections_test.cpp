@@ -25,7 +25,7 @@ using support::Recorder;
 using support::thrown_by;
 using support::Transport;
 
-TEST_CASE("connections fail with what is wrong, and leave nothing") {
+TEST_CASE("failed connections throw the reason, and leave nothing behind") {
   asyncio::run([] {
     const auto loop = asyncio::get_running_loop();
     const auto make = [] { return std::make_shared<asyncio::Protocol>(); };

@@ -375,7 +375,7 @@ TEST_CASE("datagram endpoints by path, with reuse_port, and for broadcast") {
   });
 }
 
-TEST_CASE("datagram endpoints that cannot be") {
+TEST_CASE("datagram endpoints with impossible arguments are refused") {
   asyncio::run([] {
     const auto loop = asyncio::get_running_loop();
     const auto make = [] { return std::make_shared<asyncio::DatagramProtocol>(); };

@@ -324,7 +324,7 @@ TEST_CASE("a debug_lock_guard is an ordinary one without debug mode, and outside
   CHECK(log.take() == "");
 }
 
-TEST_CASE("everything that would be lost goes to one replaceable handler") {
+TEST_CASE("every report that would be lost goes to one replaceable handler") {
   Log log;
   run([&] {
     static_cast<void>(create_task([] { throw fiber::ValueError("lost"); }, {.name = "t"}));
@@ -373,7 +373,7 @@ TEST_CASE("a report without a message has one, and names all that it is about") 
   });
 }
 
-TEST_CASE("a log handler that throws is no harm") {
+TEST_CASE("a log handler that throws does no harm") {
   int calls = 0;
   const asyncio::log_handler previous = asyncio::set_log_handler([&](const auto&) {
     ++calls;

@@ -252,7 +252,7 @@ TEST_CASE("a server with no backlog accepts one connection after the other") {
 
 // --- reads that stop short ----------------------------------------------------------------------
 
-TEST_CASE("what follows a descriptor that is passed along is read") {
+TEST_CASE("data behind a descriptor that is passed along is read") {
   asyncio::run([] {
     Pair pair;
     support::Passing part(const_cast<char*>("12345"), 5);
@@ -265,7 +265,7 @@ TEST_CASE("what follows a descriptor that is passed along is read") {
   });
 }
 
-TEST_CASE("what follows urgent data is read") {
+TEST_CASE("data behind urgent data is read") {
   asyncio::run([] {
     const auto lines = get_running_loop().create_future<std::string>();
     auto server = await(asyncio::start_server(

@@ -78,7 +78,7 @@ TEST_CASE("a task does not start with the vector unit's bits that another one en
 }
 #endif
 
-TEST_CASE("tasks start with the modes of whoever runs the loop") {
+TEST_CASE("tasks start with the floating-point modes of the code that runs the loop") {
   std::vector<int> modes;
   const Rounding up(FE_UPWARD);
   run([&] {

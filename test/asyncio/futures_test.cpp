@@ -201,7 +201,7 @@ TEST_CASE("callbacks run for every way to end, with the future itself") {
       "| [2] True <Future cancelled>");
 }
 
-TEST_CASE("a reference comes through whatever hands results on") {
+TEST_CASE("a result that is a reference passes through all functions that hand results on") {
   int number = 0;
   const auto refer = [&]() -> int& {
     turns(1);
@@ -240,7 +240,7 @@ TEST_CASE("results may be void, references, and of types that only move") {
   });
 }
 
-TEST_CASE("what callbacks and results hold goes with the future, or with the callback's call") {
+TEST_CASE("objects in callbacks and results end with the future, or with the callback's call") {
   struct Counted {
     explicit Counted(int* its_count) : count(its_count) { ++*count; }
     Counted(const Counted& from) : count(from.count) { ++*count; }

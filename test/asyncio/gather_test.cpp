@@ -33,7 +33,7 @@ TEST_CASE("results come in the order of the arguments, two iterations after the 
   CHECK(trace.take() == "[1] call | [2] b done | [3] c done | [4] a done | [6] abc");
 }
 
-TEST_CASE("a gather of what is done is done, and does not suspend") {
+TEST_CASE("a gather of finished futures is done, and does not suspend") {
   Trace trace;
   run([&] {
     auto a = asyncio::create_task([] { return 1; });

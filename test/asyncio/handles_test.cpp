@@ -46,7 +46,7 @@ TEST_CASE("a timer tells its deadline, and is called when it has come, not befor
         "[2] past 100004 | [3] a nanosecond early | [4] at 100005 | [5] later 100010");
 }
 
-TEST_CASE("of many timers those that have come are called in the order of their deadlines") {
+TEST_CASE("of many timers the due ones are called in the order of their deadlines") {
   constexpr int kCount = 1000;
   std::vector<int> called, expected;
   std::vector<asyncio::TimerHandle> handles;

@@ -217,7 +217,7 @@ TEST_CASE("mutexes that inherit priority work as long as nobody waits for them")
   ::pthread_mutex_destroy(&mutex);
 }
 
-TEST_CASE("what libc keeps in memory of the thread is the task's own") {
+TEST_CASE("state that libc keeps in memory of the thread is the task's own") {
   if (!available()) return;
   asyncio::run([] {
     const auto body = [](in_addr_t number) {

@@ -308,7 +308,8 @@ TEST_CASE("protocol: write_eof, writelines, set_protocol, a reset") {
         "TypeError('set_protocol() needs a protocol, not null') lost(None)");
 }
 
-TEST_CASE("protocol: what a callback throws is reported; data and its end are fatal") {
+TEST_CASE(
+    "protocol: exceptions of callbacks are reported; those about data and its end are fatal") {
   CHECK(recorded(peer_sends, [](Recorder& p) { p.on_made = [](auto&) { raise("made"); }; }) ==
         "made handler:Exception in callback:ValueError('made') connected data(one) data(two) "
         "lost(None)");
@@ -338,7 +339,7 @@ TEST_CASE("protocol: a transport that is closed, aborted or paused in a callback
         }) == "made connected paused data(one) True lost(None)");
 }
 
-TEST_CASE("protocol: what comes while an iteration runs is read in the next one") {
+TEST_CASE("protocol: data that comes while an iteration runs is read in the next one") {
   CHECK(events_of<Recorder>([](const Scene& scene) {
           scene.peer.send("one");
           await(asyncio::sleep(0));
@@ -376,7 +377,7 @@ TEST_CASE("is_reading tells of a pause by the reader of a stream, which the user
   });
 }
 
-TEST_CASE("a stream pauses by all that arrived, what went to a waiting read included") {
+TEST_CASE("a stream pauses by all data that arrived, that of a waiting read included") {
   asyncio::run([] {
     auto [near, peer] = sockets::socketpair();
     auto [reader, writer] = await(asyncio::open_connection(std::move(near), {.limit = 1}));

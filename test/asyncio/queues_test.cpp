@@ -322,7 +322,7 @@ TEST_CASE("items may be move-only, and what is left dies with the queue") {
   CHECK(alive.use_count() == 1);
 }
 
-TEST_CASE("an item stays in the queue if copying it out throws, or to where the queue grows") {
+TEST_CASE("an item stays in the queue if copying it out, or into a larger ring, throws") {
   struct Copied {
     explicit Copied(std::shared_ptr<bool> its_fails) : fails(std::move(its_fails)) {}
     Copied(const Copied& other) : fails(other.fails) {

@@ -37,7 +37,7 @@ class Source final : public asyncio::detail::ReadSource {
 
 }  // namespace
 
-TEST_CASE("what is buffered is returned without suspension") {
+TEST_CASE("buffered data is returned without suspension") {
   asyncio::run([] {
     const StreamReader reader;
     bool others_ran = false;
@@ -325,7 +325,7 @@ TEST_CASE("a time limit on a read cancels it and leaves the stream usable") {
   });
 }
 
-TEST_CASE("with more than twice the limit the source is stopped, at the limit it goes on") {
+TEST_CASE("the source is paused above twice the limit, and goes on at the limit") {
   Events events;
   asyncio::run([&] {
     Source source(events);

@@ -98,7 +98,7 @@ TEST_CASE("a result that can only be moved comes through everything that passes 
   });
 }
 
-TEST_CASE("what has elements that can only be moved is moved, whatever holds them") {
+TEST_CASE("a container of elements that can only be moved is moved, whatever its type") {
   asyncio::run([] {
     CHECK(await(create_task([] { return std::optional(two()); }))->size() == 2);
     CHECK(await(create_task([] { return std::array<Pointers, 1>{two()}; })).at(0).size() == 2);
@@ -127,7 +127,7 @@ void await_twice(const T& result) {
 
 }  // namespace
 
-TEST_CASE("a handle, a view and an iterator of what can only be moved are copied") {
+TEST_CASE("handles, views and iterators of objects that can only be moved are copied") {
   asyncio::run([] {
     Pointers pointers = two();
     await_twice(asyncio::Queue<Pointer>());

@@ -187,7 +187,7 @@ TEST_CASE("a main that is cancelled without Ctrl-C throws CancelledError") {
         }) == "CancelledError('by itself')");
 }
 
-TEST_CASE("Ctrl-C cancels main, what is left over is cancelled after it, then KeyboardInterrupt") {
+TEST_CASE("Ctrl-C cancels main, then the remaining tasks, and ends in KeyboardInterrupt") {
   CHECK(printed_by([] {
           asyncio::run([] {
             static_cast<void>(create_task([] {

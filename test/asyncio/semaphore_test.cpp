@@ -89,7 +89,7 @@ TEST_CASE("a waiter that is cancelled with a place in its hands hands it on") {
   CHECK(trace.take() == "[4] b got | [6] True True");
 }
 
-TEST_CASE("several places and cancellations at once: all that there is room for are woken") {
+TEST_CASE("several places and cancellations at once: a waiter is woken for each place") {
   Trace trace;
   run([&] {
     const asyncio::Semaphore semaphore(0);

@@ -27,7 +27,7 @@ using asyncio::get_running_loop;
 
 namespace {}  // namespace
 
-TEST_CASE("when main throws, what is left over cleans up before the caller sees it") {
+TEST_CASE("when main throws, the remaining tasks clean up before the caller gets the exception") {
   Trace trace;
   try {
     run([&] {

@@ -53,7 +53,7 @@ class Gate {
 
 }  // namespace
 
-TEST_CASE("a monitor tells which task keeps the loop, and where") {
+TEST_CASE("a monitor reports which task blocks the loop, and where") {
   Gate gate;
   asyncio::run([&] {
     const asyncio::StallMonitor monitor({.limit = 20ms, .hook = gate.hook()});
@@ -76,7 +76,7 @@ TEST_CASE("a monitor tells which task keeps the loop, and where") {
   CHECK(text.find("task 'the slow one' running culprit() keeps it\n  at ") != std::string::npos);
 }
 
-TEST_CASE("a callback that keeps the loop has no task") {
+TEST_CASE("a callback that blocks the loop is reported without a task") {
   Gate gate;
   asyncio::run([&] {
     const asyncio::StallMonitor monitor({.limit = 20ms, .hook = gate.hook()});
@@ -101,7 +101,7 @@ TEST_CASE("without a signal a stall is noticed all the same") {
   CHECK(asyncio::str(stalls[0]).find("does not say why") != std::string::npos);
 }
 
-TEST_CASE("a loop that sleeps, and one that turns, are not stalled") {
+TEST_CASE("neither a loop that sleeps nor one that turns is reported as stalled") {
   int stalls = 0;
   asyncio::run([&] {
     // A generous limit: the machine itself may stall.

@@ -190,7 +190,7 @@ TEST_CASE("when the other side closes, reads drain the buffer and then find the 
   });
 }
 
-TEST_CASE("closing gives a task that reads the same connection the end") {
+TEST_CASE("closing ends the read of another task on the same connection") {
   asyncio::run([] {
     auto [a, b] = make_pair_of_streams();
     const auto reading =
@@ -229,7 +229,7 @@ TEST_CASE("the last writer that is dropped closes the connection, after sending"
   });
 }
 
-TEST_CASE("a reset connection is an error for who reads, drains and waits for its end") {
+TEST_CASE("a reset connection is an error for tasks that read, drain or wait for its end") {
   asyncio::run([] {
     asyncio::Future<> reset = asyncio::get_running_loop().create_future();
     const auto server = await(serve([&](StreamReader&, StreamWriter& writer) {
@@ -251,7 +251,7 @@ TEST_CASE("a reset connection is an error for who reads, drains and waits for it
   });
 }
 
-TEST_CASE("writing to a lost connection does nothing; drain tells") {
+TEST_CASE("writing to a lost connection does nothing; drain throws") {
   asyncio::run([] {
     auto [a, b] = make_pair_of_streams();
     a.second.close();
@@ -272,7 +272,7 @@ TEST_CASE("abort drops what was not sent yet") {
   });
 }
 
-TEST_CASE("nobody listens: ConnectionRefusedError, naming the address") {
+TEST_CASE("a port without a listener gives ConnectionRefusedError, which names the address") {
   asyncio::run([] {
     const auto server = await(serve(echo));
     const int port = server.sockets()[0].port();
@@ -437,7 +437,7 @@ TEST_CASE("bytes for a reader that is cancelled before it goes on are the next r
   });
 }
 
-TEST_CASE("a reader that was woken takes all that has come by its turn, as Python's") {
+TEST_CASE("a woken reader takes all data that has come by its turn, as Python's does") {
   asyncio::run([] {
     const StreamReader reader;
     const auto task = asyncio::create_task([&] { return await(reader.read(5)); });

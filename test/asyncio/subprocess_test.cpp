@@ -345,7 +345,7 @@ TEST_CASE("a cancelled read up to the end leaves what it had") {
   });
 }
 
-TEST_CASE("nothing stays of children that were killed with their output unread") {
+TEST_CASE("children that were killed with their output unread leave nothing behind") {
   asyncio::run([] {
     const auto kill_one = [] {
       auto process = await(create_subprocess_exec({"yes"}, {.stdout_ = PIPE}));

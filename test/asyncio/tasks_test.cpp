@@ -205,7 +205,7 @@ TEST_CASE("the handle of a task that was dropped leaves the task running") {
   CHECK(trace.take() == "[4] ran to its end");
 }
 
-TEST_CASE("what a task captured goes when it ends, what it returns with its last handle") {
+TEST_CASE("a task's captures are destroyed at its end, its result with its last handle") {
   struct Note {
     Trace* trace;
     std::string text;

@@ -266,7 +266,7 @@ constexpr const char* kUnwound =
 
 }  // namespace
 
-TEST_CASE("what a stopped loop has suspended on a thread is unwound when that ends") {
+TEST_CASE("tasks that a stopped loop has suspended on a thread are unwound when the thread ends") {
   Events events;
   const asyncio::EventLoop loop = asyncio::new_event_loop();
   note_reports(events, loop);
@@ -377,7 +377,7 @@ TEST_CASE("exit() unwinds a loop that its thread has left, and one in whose task
 
 // ThreadSanitizer requires a thread to end on the stack on which it began.
 #if !defined(FIBER_TSAN)
-TEST_CASE("pthread_exit in a task ends the thread of the loop, and is told") {
+TEST_CASE("pthread_exit in a task ends the thread of the loop, and is logged") {
   if (support::lacks_forced_unwinding()) return;
   // In a child process: the descriptors of a loop whose thread is gone stay open.
   const auto ended = run_forked([] {

@@ -186,7 +186,7 @@ TEST_CASE("a block that swallows the cancellation falls through") {
         "[3] swallowed | [4] goes on | [4] fell through True 0 | [6] ValueError('x') True 0");
 }
 
-TEST_CASE("errors and cancellations that are none of the timeout's pass through it") {
+TEST_CASE("errors and cancellations that a timeout has not caused pass through it") {
   Trace trace;
   run([&] {
     Timeout never = timeout(std::nullopt);

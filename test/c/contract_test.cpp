@@ -466,7 +466,7 @@ TEST_CASE("tasks are called what their bodies are called") {
   CHECK(fiber_run(main, nullptr, nullptr) == FIBER_OK);
 }
 
-TEST_CASE("what a body returns arrives where its end is waited for") {
+TEST_CASE("a body's result arrives at the code that waits for its end") {
   in_task([](void*, void**) -> int {
     for (const int status : std::initializer_list<int>{
              FIBER_ERROR, FIBER_INVALID, FIBER_BAD_STATE, FIBER_NO_MEMORY, FIBER_WRONG_THREAD,

@@ -44,7 +44,7 @@ TEST_CASE("the block given back last is the next one handed out") {
   pool.release(second, 100);
 }
 
-TEST_CASE("what a pool has at its end serves the pools after it") {
+TEST_CASE("blocks that a pool has at its end serve later pools") {
   constexpr std::size_t kSize = 777;
   std::set<void*> left;
   std::thread([&] {

@@ -85,7 +85,7 @@ TEST_CASE("a context starts with nothing caught and nothing in flight") {
   CHECK(raw.log == "nothing0");
 }
 
-TEST_CASE("what is caught stays with the context that caught it") {
+TEST_CASE("caught exceptions stay with the context that caught them") {
   Raw raw([](Raw& self) {
     try {
       throw std::runtime_error("inside");

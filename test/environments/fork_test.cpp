@@ -85,7 +85,7 @@ TEST_CASE("a child that is forked in a task is in no loop") {
   });
 }
 
-TEST_CASE("what a child does with the descriptors of its parent's loop the parent does not feel") {
+TEST_CASE("a child's calls on the descriptors of its parent's loop do not affect the parent") {
   asyncio::run([] {
     int ends[2];
     REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) == 0);

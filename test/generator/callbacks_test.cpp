@@ -129,7 +129,7 @@ TEST_CASE("the comparator of std::sort, and the function of an algorithm, may yi
   CHECK(seen == numbers);
 }
 
-TEST_CASE("what is thrown into a C++ algorithm unwinds it") {
+TEST_CASE("an exception thrown into a C++ algorithm unwinds it") {
   support::Events say;
   const Generator<int> g = [&](auto& self) {
     std::vector<int> numbers{1, 2, 3};

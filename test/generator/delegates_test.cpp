@@ -34,7 +34,7 @@ TEST_CASE("close reaches the innermost generator first") {
   CHECK(say.take() == "end3 end2 end1");
 }
 
-TEST_CASE("what an inner generator throws in answer to close comes out of close") {
+TEST_CASE("an inner generator's exception in answer to close comes out of close") {
   const Generator<int> g = [](auto& self) {
     self.yield_from(Generator<int>([](auto& inner) {
       try {
@@ -220,7 +220,7 @@ TEST_CASE("a generator being closed may not hand a delegate's items over, new or
   CHECK(middle.next() == 12);
 }
 
-TEST_CASE("what a delegate returns in answer to close is lost") {
+TEST_CASE("a delegate's result in answer to close is lost") {
   const auto test = [](auto item) {
     const Generator<decltype(item), void, int> inner = [](auto& self) {
       try {

@@ -223,7 +223,7 @@ TEST_CASE("an inner generator's references are handed on where they fit, and con
   CHECK(object.number == 1);
 }
 
-TEST_CASE("what is sent is moved once into the sender's hands and once into the body") {
+TEST_CASE("a sent value is moved once into send() and once into the body") {
   Counted::reset();
   const Generator<int, Counted> g = [](auto& self) {
     const Counted got = self.yield(1);

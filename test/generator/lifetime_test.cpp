@@ -146,7 +146,7 @@ TEST_CASE("a handle may be reassigned in the loop over it") {
   CHECK(say.take() == "0 1 2 first 0 second");
 }
 
-TEST_CASE("what clean-up throws when the last handle is dropped goes to the unraisable hook") {
+TEST_CASE("an exception of the clean-up at the last handle's drop goes to the unraisable hook") {
   Events say;
   const Reported reported(say);
   {

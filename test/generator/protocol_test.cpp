@@ -16,7 +16,7 @@ using fiber::StopIteration;
 using support::Events;
 using support::thrown_by;
 
-TEST_CASE("yield returns what is sent") {
+TEST_CASE("yield returns the sent value") {
   Events say;
   const Generator<int, std::string> g = [&](auto& self) {
     say(self.yield(1));
@@ -87,7 +87,7 @@ TEST_CASE("a Send without a default value must be sent") {
   CHECK_THROWS_AS(unsent.next(), fiber::TypeError);
 }
 
-TEST_CASE("what is sent is moved, and a reference is the very object") {
+TEST_CASE("a sent value is moved, and a sent reference is the very object") {
   const Generator<int, std::unique_ptr<int>> moved = [](auto& self) {
     std::unique_ptr<int> got = self.yield(1);
     self.yield(*got);
@@ -139,7 +139,7 @@ TEST_CASE("throw_ raises at the yield, and returns the next item if the body goe
   CHECK(say.take() == "a b");
 }
 
-TEST_CASE("what is thrown in and not handled comes back, and the generator is closed") {
+TEST_CASE("an exception that is thrown in and not handled comes back, and closes the generator") {
   const Generator<int> g = [](auto& self) { self.yield(1); };
   CHECK(g.next() == 1);
   CHECK(thrown_by([&] { g.throw_(fiber::ValueError("a")); }) == "ValueError('a')");

@@ -214,7 +214,7 @@ TEST_CASE("a range takes no sent value, but None") {
   CHECK(say.take() == "end");
 }
 
-TEST_CASE("what is thrown while a range is delegated to is raised in the delegator") {
+TEST_CASE("an exception thrown in while a range is delegated to is raised in the delegator") {
   Events say;
   const Generator<int> g = [&](auto& self) {
     const AtEnd end([&] { say("end"); });

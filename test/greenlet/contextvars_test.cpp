@@ -135,7 +135,7 @@ TEST_CASE("a copied context is a snapshot: changes on neither side show on the o
   CHECK(same == snapshot);
 }
 
-TEST_CASE("what run sets stays in its context, also when the function throws") {
+TEST_CASE("variables that run sets stay in its context, also when the function throws") {
   const Clean clean;
   const ContextVar<int> var("var");
   var.set(1);

@@ -25,7 +25,7 @@ struct Interrupt : fiber::BaseException {};
 
 }  // namespace shop
 
-TEST_CASE("a failed system call is the error that Python has for it, with what it happened to") {
+TEST_CASE("a failed system call throws Python's error for it, which names the call's object") {
   const auto raised = [](int number) {
     return thrown_by([&] { fiber::raise_os_error(number, "here"); });
   };
@@ -49,7 +49,7 @@ TEST_CASE("a failed system call is the error that Python has for it, with what i
   }
 }
 
-TEST_CASE("what ordinary handlers may catch are std::exceptions, the others are not") {
+TEST_CASE("exceptions that ordinary handlers may catch are std::exceptions, others are not") {
   Events events;
   const auto throw_one = [&](auto error) {
     try {

@@ -156,7 +156,7 @@ TEST_CASE("a dead parent is passed over") {
   CHECK(grandparent.dead());
 }
 
-TEST_CASE("what counts is the parent at the moment a greenlet ends") {
+TEST_CASE("the parent at the moment when a greenlet ends gets the outcome") {
   Events events;
   const greenlet suspended([&] { events("suspended got " + to_parent().as<std::string>()); });
   suspended.switch_();
@@ -187,7 +187,7 @@ TEST_CASE("a parent without a body costs the result: its error goes one level up
   CHECK(events.take() == error);
 }
 
-TEST_CASE("a dead greenlet passes what is sent to it to a pending parent") {
+TEST_CASE("a dead greenlet passes values sent to it on to a pending parent") {
   const greenlet dead([] {});
   dead.switch_();
   const greenlet parent([](int v) { return v + 1; });

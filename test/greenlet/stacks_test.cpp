@@ -81,7 +81,7 @@ TEST_CASE("the census counts the stacks of started fibers, and of ended ones") {
   });
 }
 
-TEST_CASE("the default size holds for what is made from then on, and asks for none of its own") {
+TEST_CASE("the default size holds for fibers made from then on without a size of their own") {
   on_fresh_thread([] {
     CHECK(stacks::default_size() == 256 * 1024);
     const greenlet before([] { getcurrent().parent().switch_(); });
@@ -151,7 +151,7 @@ TEST_CASE("each thread counts its own") {
   });
 }
 
-TEST_CASE("at most so many idle stacks are kept, from now on and of those there are") {
+TEST_CASE("the limit on idle stacks holds for later ones, and for those that are idle now") {
   on_fresh_thread([] {
     CHECK(stacks::max_idle() == SIZE_MAX);
     suspended(10);
@@ -181,7 +181,7 @@ TEST_CASE("at most so many idle stacks are kept, from now on and of those there 
   });
 }
 
-TEST_CASE("trim gives back what is idle, and what is in use goes on") {
+TEST_CASE("trim gives idle stacks back, and stacks in use stay") {
   on_fresh_thread([] {
     auto all = suspended(1000);
     const std::size_t at_the_peak = stacks::census().reserved_bytes;

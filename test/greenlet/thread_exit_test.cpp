@@ -194,7 +194,7 @@ TEST_CASE("an error while a thread exits goes to the unraisable hook") {
   CHECK(events.take() == "g: Exception ignored in ValueError('x')");
 }
 
-TEST_CASE("what a dead thread's greenlets hold of each other is dropped without a deadlock") {
+TEST_CASE("references among a dead thread's greenlets are dropped without a deadlock") {
   greenlet left = nullptr;
   std::thread([&] {
     greenlet chain([] {});

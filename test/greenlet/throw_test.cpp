@@ -64,14 +64,14 @@ TEST_CASE("a pending greenlet that gets GreenletExit ends with an exit value") {
   CHECK(events.take().empty());
 }
 
-TEST_CASE("what is thrown into a dead child arrives here; GreenletExit as a value") {
+TEST_CASE("an exception thrown into a dead child arrives here; GreenletExit as a value") {
   const greenlet g([] {});
   g.switch_();
   CHECK(g.throw_().exited());
   CHECK(thrown_by([&] { g.throw_(ValueError("x")); }) == "ValueError('x')");
 }
 
-TEST_CASE("what is thrown into a dead greenlet goes to its nearest living ancestor") {
+TEST_CASE("an exception thrown into a dead greenlet goes to its nearest living ancestor") {
   Events events;
   const greenlet parent([&] {
     events(thrown_by([] { to_parent(); }));

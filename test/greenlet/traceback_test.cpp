@@ -156,7 +156,7 @@ TEST_CASE("a greenlet that waits in a callback of a C library shows both") {
   CHECK(is_first_frame(frames.front()));
 }
 
-TEST_CASE("a greenlet that waits in a destructor during unwinding shows what threw") {
+TEST_CASE("a greenlet that waits in a destructor during unwinding shows the code that threw") {
   struct Waits {
     ~Waits() { traceback_test::innermost(); }
   };

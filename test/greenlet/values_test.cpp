@@ -128,7 +128,7 @@ TEST_CASE("a body takes references to what was sent, or the value of any type as
   CHECK(greenlet(function).switch_(6).as<int>() == -6);
 }
 
-TEST_CASE("references to what stays alive are sent as std::ref") {
+TEST_CASE("references to objects that stay alive are sent as std::ref") {
   std::string text = "a";
   greenlet([](std::reference_wrapper<std::string> s) { s.get() += "b"; }).switch_(std::ref(text));
   CHECK(text == "ab");

@@ -94,7 +94,7 @@ TEST_CASE("a separator is found across the pieces of a body") {
   }
 }
 
-TEST_CASE("an encoding that nobody knows is an error of the caller, and no matter of the server") {
+TEST_CASE("an unknown encoding is an error if the caller gives it, not if the server does") {
   HttpServer server;
   const std::string head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=nonsense\r\n";
   server.answer_with("/text", {head + "Content-Length: 2\r\n\r\n\xe9x", {}, 0, true});

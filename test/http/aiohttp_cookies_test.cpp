@@ -147,7 +147,7 @@ TEST_CASE("cookies that are put in are sent to their host, or to all") {
   CHECK_THROWS_AS(jar.filter_cookies("no url"), fiber::ValueError);
 }
 
-TEST_CASE("what cannot stand in a cookie is refused") {
+TEST_CASE("characters that cannot stand in a cookie are refused") {
   CookieJar jar;
   for (const std::string& name : {""s, "a b"s, "a=b"s, "a;b"s, "a\r\nb"s, "a\0b"s, "a\tb"s})
     CHECK_THROWS_AS(jar.update_cookies({{name, "x"}}, "http://example.com/"), fiber::ValueError);
@@ -156,7 +156,7 @@ TEST_CASE("what cannot stand in a cookie is refused") {
   CHECK(jar.size() == 0);
 }
 
-TEST_CASE("which cookies fit a URL") {
+TEST_CASE("cookies that fit a URL are found") {
   const CookieJar jar = jar_of(
       ".example.com\tTRUE\t/\tFALSE\t0\tdomain\t1\n"
       "example.com\tFALSE\t/\tFALSE\t0\thost\t2\n"
@@ -178,7 +178,7 @@ TEST_CASE("which cookies fit a URL") {
   CHECK(names("http://com/") == "");
 }
 
-TEST_CASE("what was saved is loaded again, as it was") {
+TEST_CASE("a saved jar is loaded again as it was") {
   const std::string later = std::to_string(std::time(nullptr) + 3600);
   const std::string text = ".example.com\tTRUE\t/\tFALSE\t" + later + "\ta\t1 2\n" +
                            "example.com\tFALSE\t/p\tTRUE\t0\tb\t\n" +

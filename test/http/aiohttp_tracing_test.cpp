@@ -89,7 +89,7 @@ TEST_CASE("traces see a request from its start to its end") {
   });
 }
 
-TEST_CASE("traces see what goes wrong, and what they throw does") {
+TEST_CASE("traces see failures, and their own exceptions are failures") {
   HttpServer server;
   Strings seen;
   aiohttp::TraceConfig strict = tracing(server, seen);

@@ -121,7 +121,7 @@ TEST_CASE("a function may await while its body is sent, and others run meanwhile
   });
 }
 
-TEST_CASE("what the source of a body throws is what the request throws") {
+TEST_CASE("an exception of a body's source is the request's exception") {
   HttpServer server;
   with_session([&](aiohttp::ClientSession& session) {
     CHECK(text_of<std::logic_error>([&] {

@@ -106,7 +106,7 @@ TEST_CASE("a connection that the server has closed meanwhile is noticed before a
   CHECK(server.requests() == 6);
 }
 
-TEST_CASE("what a server sends without having been asked is no answer to the next request") {
+TEST_CASE("unrequested bytes of a server are no answer to the next request") {
   HttpServer server;
   const std::string forged = ok + "Content-Length: 6\r\n\r\nforged";
   server.answer_with("/both", {ok + "Content-Length: 1\r\n\r\nx" + forged, {}, 0, true});

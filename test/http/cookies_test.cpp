@@ -84,7 +84,7 @@ TEST_CASE("a field is a pair and its attributes") {
   CHECK(parsed("a=b; Path=/" + std::string(1024, 'x')) == "a=b www.example.com /a");
 }
 
-TEST_CASE("what is no cookie is ignored") {
+TEST_CASE("malformed cookies are ignored") {
   for (const std::string& field :
        {""s, "junk"s, "=x"s, " = x"s, "junk; a=b"s, "a=b\0c"s, "a=b\rc"s, "a=b; Path=/\n"s,
         "a=b\x7f"s, "a=b\x01"s, "a=b\tc"s, "a=b; Path=/a\tb"s})
@@ -188,7 +188,7 @@ TEST_CASE("hosts and paths that match") {
     CHECK(http::default_cookie_path(path) == expected);
 }
 
-TEST_CASE("what goes out: longer paths first, then the older cookies") {
+TEST_CASE("cookies are sent in order: longer paths first, then the older ones") {
   Store store;
   store.set("http://www.example.com/a/b", "one=1; Path=/");
   store.set("http://www.example.com/a/b", "two=2; Domain=example.com; Path=/");
@@ -236,7 +236,7 @@ TEST_CASE("cookies end") {
   CHECK(store.all().empty());
 }
 
-TEST_CASE("what came without TLS does not hide a secure cookie") {
+TEST_CASE("a cookie that came without TLS does not hide a secure one") {
   Store store;
   store.set("https://www.example.com/a/", "s=1; Secure; Path=/a; Domain=example.com");
   for (const char* field : {"s=2; Path=/a", "s=2; Path=/a; Domain=example.com", "s=2; Path=/a/b",

@@ -53,7 +53,7 @@ const std::string fffd = "\ufffd";
 
 }  // namespace
 
-TEST_CASE("codings are undone, and what is not known is left alone") {
+TEST_CASE("codings are undone, and unknown ones are left alone") {
   HttpServer server;
   const std::string gzip = compress("hello"), zlib = compress("hello", 15),
                     raw = compress("hello", -15);
@@ -121,7 +121,7 @@ TEST_CASE("br and zstd are undone where Accept-Encoding names them, and zstd is 
         std::string::npos);
 }
 
-TEST_CASE("what is broken late is told after what came before it") {
+TEST_CASE("an error late in a body is thrown after the bytes before it") {
   HttpServer server;
   std::string body = compress(HttpServer::body(1'000'000));
   body[body.size() - 6] = static_cast<char>(body[body.size() - 6] ^ 1);
@@ -273,7 +273,7 @@ TEST_CASE("a character that is cut off at the end is one U+FFFD, in every charse
   CHECK(decode("\x88\x62", "big5-hkscs") == "\u00ca\u0304");
 }
 
-TEST_CASE("what follows a malformed character is read from where it begins") {
+TEST_CASE("text behind a malformed character is read from its own beginning") {
   CHECK(decode("\xdf\xd8x"s + '\0' + "y" + '\0', "utf-16-le") == fffd + "xy");
   CHECK(decode("\xd8\xdf"s + '\0' + "x" + '\0' + "y", "utf-16-be") == fffd + "xy");
   CHECK(decode("\xff\xff\xff\xffx\0\0\0"s, "utf-32-le") == fffd + "x");

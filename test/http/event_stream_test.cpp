@@ -121,7 +121,7 @@ TEST_CASE(
         "message|5|\n");
 }
 
-TEST_CASE("what is not UTF-8 becomes U+FFFD") {
+TEST_CASE("bytes that are not UTF-8 become U+FFFD") {
   CHECK(events("data: a\xFF"
                "b\ndata: \xE2\x82\nevent: \xC0\n\n") ==
         "\xEF\xBF\xBD|a\xEF\xBF\xBD"

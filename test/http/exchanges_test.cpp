@@ -184,7 +184,7 @@ TEST_CASE("a body without a length goes on to the end, and its connection with i
   }
 }
 
-TEST_CASE("what is cut is no whole answer, wherever it is cut") {
+TEST_CASE("an answer that is cut anywhere is not complete") {
   for (const std::string& whole :
        {ok + "Content-Length: 5\r\n\r\nhello", chunked + "5\r\nhello\r\n0\r\nX: y\r\n\r\n"}) {
     for (std::size_t size = 0; size < whole.size(); ++size) {
@@ -215,7 +215,7 @@ TEST_CASE("line feeds alone end the lines of chunks for requests, and for nobody
   CHECK(events(bytes, 1, Rules::aiohttp) == "200, payload");
 }
 
-TEST_CASE("what follows an answer is not of it") {
+TEST_CASE("bytes behind an answer do not belong to it") {
   CHECK(events(ok + "Content-Length: 1\r\n\r\nxHTTP/1.1", 100, Rules::requests) ==
         "200, \"x\", end, keeps, 8 more");
 }
@@ -238,7 +238,7 @@ TEST_CASE("a request has its parts in their order") {
   CHECK(sent(request("PUT", large)).ends_with("\r\nContent-Length: 100000\r\n\r\n" + large));
 }
 
-TEST_CASE("what is read while it is sent goes out with its length, or in chunks") {
+TEST_CASE("a body that is read while it is sent goes out with its length, or in chunks") {
   CHECK(sent(request("PUT", std::istringstream("text")))
             .ends_with("\r\nContent-Length: 4\r\n\r\ntext"));
   CHECK(sent(request("PUT", std::vector<std::string>{"one", "", "two"}))

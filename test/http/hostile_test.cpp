@@ -228,7 +228,7 @@ TEST_CASE("the total timeout ends what comes byte by byte") {
                                                         .total = 200ms}}) == "TimeoutError");
 }
 
-TEST_CASE("what a request says cannot become another request") {
+TEST_CASE("no part of a request can become another request") {
   HttpServer server;
   const std::string nul("a\0b", 3);
   const auto refused = [&](requests::Options options) {

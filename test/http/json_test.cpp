@@ -129,7 +129,7 @@ TEST_CASE("numbers and texts are written as json.dumps writes them") {
         R"({"a": [{}, [], {"b": null}]})");
 }
 
-TEST_CASE("what no JSON can be made of is not sent") {
+TEST_CASE("a value without a JSON text is not sent") {
   HttpServer server;
   const double infinity = std::numeric_limits<double>::infinity();
   const auto refused = [&](Value value) {
@@ -199,7 +199,7 @@ TEST_CASE("json() gives the value, of the kind that is asked for") {
   });
 }
 
-TEST_CASE("what is not JSON is told as Python tells it") {
+TEST_CASE("texts that are not JSON are reported in Python's words") {
   const std::vector<std::pair<std::string, std::string>> texts = {
       {"", "Expecting value: line 1 column 1 (char 0)"},
       {"  ", "Expecting value: line 1 column 3 (char 2)"},

@@ -163,7 +163,7 @@ TEST_CASE("Retry-After is waited for, of answers that have it") {
   CHECK(session.get(server.url("/past")).ok());
 }
 
-TEST_CASE("what Retry-After says has bounds") {
+TEST_CASE("the wait of a Retry-After has bounds") {
   const Retry retry;
   CHECK(seconds(retry, "5") == 5);
   CHECK(seconds(retry, " 7\t") == 7);
@@ -194,7 +194,7 @@ TEST_CASE("the waits double, up to their limit") {
   }
 }
 
-TEST_CASE("which answers are asked for again") {
+TEST_CASE("is_retry tells which statuses and methods are asked for again") {
   const Retry retry{.total = 1, .status_forcelist = {500}};
   CHECK(retry.is_retry("get", 500));
   CHECK_FALSE(retry.is_retry("POST", 500));

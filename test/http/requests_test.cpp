@@ -343,7 +343,7 @@ TEST_CASE("stream_to gets the body of a success, and content that of an error") 
   CHECK(got.empty());
 }
 
-TEST_CASE("what stream_to throws leaves the call and ends the transfer") {
+TEST_CASE("an exception of stream_to leaves the call and ends the transfer") {
   HttpServer server;
   const auto full = [](std::string_view) { throw fiber::OSError(ENOSPC, "a.png"); };
   CHECK(text_of<fiber::OSError>([&] {

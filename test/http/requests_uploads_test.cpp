@@ -238,7 +238,7 @@ TEST_CASE("pieces of a function, a generator and a range go out in chunks") {
         })) == "one " + std::string(200'000, 'x'));
 }
 
-TEST_CASE("what the source of a body throws leaves the call") {
+TEST_CASE("an exception of a body's source leaves the call") {
   HttpServer server;
   requests::Session session;
   CHECK(text_of<std::logic_error>([&] {

@@ -109,7 +109,7 @@ TEST_CASE("a URL is made fit to be sent, and is then left alone") {
   CHECK(prepared("http://h/\xe4\xff") == "http://h/%E4%FF");
 }
 
-TEST_CASE("what is no URL of a host is refused") {
+TEST_CASE("texts that are no URL of a host are refused") {
   const std::vector<std::string> urls = {
       "http:/h",          "http:h",         "http:\\\\h",        "http://:80/",
       "http://u@/",       "http://u@:80",   "http://[",          "http://[]/",

@@ -54,7 +54,7 @@ std::string outcome(F function) {
 
 }  // namespace
 
-TEST_CASE("wait_for: TimeoutError, whatever the library made of it") {
+TEST_CASE("wait_for: TimeoutError, whatever the library made of the failed call") {
   Events say;
   run([&] {
     const Ends ends = socket_pair();
@@ -110,7 +110,7 @@ TEST_CASE("a task that was cancelled in a library ends cancelled, whatever it re
   CHECK(say.take() == "CancelledError CancelledError < connection lost");
 }
 
-TEST_CASE("an exception that has nothing to do with it is not lost: it is the context") {
+TEST_CASE("an unrelated exception is not lost: it is the context of the CancelledError") {
   run([&] {
     const Ends ends = socket_pair();
     const auto task = start([&] {

@@ -302,7 +302,7 @@ TEST_CASE("a std::future that a task or a thread fulfils") {
 #endif
 
 #if !defined(FIBER_ASAN) && !defined(FIBER_TSAN)  // the program's calls are not patched there
-TEST_CASE("what waits by futexes: latches, semaphores and atomics of C++") {
+TEST_CASE("waits by futexes: latches, semaphores and atomics of C++") {
   Events say;
   run([&] {
     std::latch latch(2);

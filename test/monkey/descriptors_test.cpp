@@ -188,7 +188,7 @@ TEST_CASE("a terminal that was opened for reading takes no byte") {
   });
 }
 
-TEST_CASE("what the kernel refuses at once is not waited for: too few bytes, not open for that") {
+TEST_CASE("a call that the kernel refuses at once does not wait: too few bytes, not open for it") {
   run([&] {
     const Descriptor event(::eventfd(0, EFD_CLOEXEC)), full(::eventfd(0, EFD_CLOEXEC));
     const Descriptor timer(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC));

@@ -15,7 +15,7 @@ TEST_CASE("a cancelled call waits to its end, and its task is cancelled afterwar
   cancel_what_is_under_way();
 }
 
-TEST_CASE("what must come from the disk is read while others run, where the kernel can tell") {
+TEST_CASE("bytes that must come from the disk are read while others run, if the kernel can tell") {
   Events say;
   const File file(some_text(100'000));
   char byte = 0;

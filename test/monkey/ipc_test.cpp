@@ -132,7 +132,7 @@ TEST_CASE("message queues of System V wait for a message, and for room") {
   CHECK(say.take() == "sends one two");
 }
 
-TEST_CASE("who waits for a queue or a semaphore of System V is told that it was removed") {
+TEST_CASE("a wait for a queue or a semaphore of System V fails when that is removed") {
   run([&] {
     const int set = ::semget(IPC_PRIVATE, 1, 0600), queue = ::msgget(IPC_PRIVATE, 0600);
     const auto taker = start([&] {

@@ -79,7 +79,7 @@ TEST_CASE("a pointer that was copied before waits as well, and is put back") {
   CHECK(find(all, "libmonkey_calls")->copies.empty());
 }
 
-TEST_CASE("what is loaded later is patched as it comes, unless nobody wants it") {
+TEST_CASE("an object that is loaded later is patched at once, unless that is not wanted") {
   const auto patched_after_loading = [] {
     void* library = calls::dlopen(bound_calls().c_str(), RTLD_NOW | RTLD_LOCAL);
     REQUIRE_MESSAGE(library != nullptr, ::dlerror());
@@ -163,7 +163,7 @@ TEST_CASE(
   CHECK(text.ends_with("}]\n"));
 }
 
-TEST_CASE("what waits is patched or told, in each of its spellings") {
+TEST_CASE("every function that waits is patched or reported, in each of its spellings") {
   const auto names = monkey::patchable();
 #if !defined(FIBER_TSAN)  // whose word of call_once has another layout
   CHECK(has(names, "call_once"));
@@ -378,7 +378,7 @@ TEST_CASE("code that closes every descriptor leaves the loop its own") {
   CHECK(child.errors == "");
 }
 
-TEST_CASE("a number that the loop has is left to who duplicates to it") {
+TEST_CASE("the loop leaves a number of its own to code that duplicates to it") {
   const support::ChildResult child = support::run_child({.body = [] {
     monkey::patch_all();
     asyncio::run([] {

@@ -76,7 +76,7 @@ TEST_CASE("mutexes keep tasks apart, whether they are threads or not") {
       }
 }
 
-TEST_CASE("what a task keeps for its thread stays over its patched calls") {
+TEST_CASE("state that a task sets for its thread stays over its patched calls") {
   if (!available()) return;
   run([] {
     const auto body = [](int id) {

@@ -181,7 +181,7 @@ TEST_CASE(
   CHECK(monkey::patch_all() == 0);
 }
 
-TEST_CASE("patchable names what there are replacements for") {
+TEST_CASE("patchable names the functions that have replacements") {
   const auto names = monkey::patchable();
   for (const char* name :
        {"read",         "write",          "readv",       "writev",        "recv",
@@ -202,7 +202,7 @@ TEST_CASE("patchable names what there are replacements for") {
   }
 }
 
-TEST_CASE("what the compiler calls with _FORTIFY_SOURCE waits too") {
+TEST_CASE("functions that the compiler calls with _FORTIFY_SOURCE wait, too") {
   run([] {
     const Ends ends = socket_pair();
     const auto writer = start([&] {

@@ -77,7 +77,7 @@ TEST_CASE("wait, waitid and stops are waited for") {
   });
 }
 
-TEST_CASE("who waits for the end of a traced child is told of its stops") {
+TEST_CASE("a wait for the end of a traced child reports its stops") {
   run([&] {
     const Ends ends = pipe();
     const pid_t child = ::fork();

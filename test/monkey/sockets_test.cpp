@@ -155,7 +155,7 @@ TEST_CASE("a cancelled accept and a cancelled connect fail with ECANCELED") {
   });
 }
 
-TEST_CASE("accept on what does not listen, and with unknown flags, fails at once") {
+TEST_CASE("accept on a socket that does not listen, and with unknown flags, fails at once") {
   run([&] {
     const Descriptor datagrams(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     CHECK(calls::accept(datagrams, nullptr, nullptr) == -1);

@@ -236,7 +236,7 @@ TEST_CASE("splice without a pipe fails at once") {
   });
 }
 
-TEST_CASE("what the kernel refuses at once, sendfile and splice refuse, too") {
+TEST_CASE("sendfile and splice refuse at once the calls that the kernel refuses at once") {
   run([&] {
     const Descriptor file = file_with("hello");
     const Ends ends = pipe(), sockets = socket_pair();

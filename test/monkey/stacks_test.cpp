@@ -24,7 +24,7 @@ constexpr std::pair<std::size_t, std::size_t> kLarge{kMiB, kMiB};
 
 }  // namespace
 
-TEST_CASE("they have 1 MiB, and a guard as wide, in this thread and in new ones") {
+TEST_CASE("stacks of a patched program have 1 MiB and a guard as wide, also in new threads") {
   CHECK(sizes() == kOrdinary);
   {
     const Patch patch;
@@ -45,7 +45,7 @@ TEST_CASE("they have 1 MiB, and a guard as wide, in this thread and in new ones"
   CHECK(sizes() == kOrdinary);
 }
 
-TEST_CASE("what the program has chosen stays") {
+TEST_CASE("sizes that the program has chosen stay") {
   stacks::default_size(512 * kKiB);
   {
     const Patch patch;

@@ -163,7 +163,7 @@ TEST_CASE("getline gives memory for a line even if there is none") {
   });
 }
 
-TEST_CASE("what was written to a stream for both goes out before the answer is awaited") {
+TEST_CASE("data written to a stream that is also read goes out before the answer is awaited") {
   run([&] {
     Ends ends = socket_pair();
     const Stream both(ends.a, "r+");

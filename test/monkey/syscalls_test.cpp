@@ -116,7 +116,7 @@ TEST_CASE("close_range and close by their numbers leave the loop its own descrip
   CHECK(child.errors == "");
 }
 
-TEST_CASE("they are cut short as the policy of their object says") {
+TEST_CASE("calls of syscall are cut short as the policy of their object says") {
   struct Row {
     monkey::Cancel policy;
     int of_read, of_futex;

@@ -307,7 +307,7 @@ TEST_CASE("C11's mutexes keep tasks apart") {
 }
 
 #if !defined(FIBER_TSAN)  // whose own guards of what runs once let no other task run
-TEST_CASE("what runs once and waits meanwhile is waited for by other tasks") {
+TEST_CASE("an initialiser that runs once and waits is waited for by other tasks") {
   Events say;
   events = &say;
   run([&] {
@@ -428,7 +428,7 @@ TEST_CASE("pthread_cancel ends a thread that blocks in a patched call") {
 }
 #endif
 
-TEST_CASE("outside of tasks they are libc's") {
+TEST_CASE("outside of tasks locks, semaphores and joins are libc's") {
   const Patch patch;
   RwLock its;
   CHECK(calls::rwlock_wrlock(&its.lock) == 0);

@@ -151,7 +151,7 @@ TEST_CASE("the errors of one connection are not those of the next") {
   CHECK(good.server.read() == "still fine");
 }
 
-TEST_CASE("what certificates say is what Python's dictionary says") {
+TEST_CASE("the contents of certificates are those of Python's dictionary") {
   Pair pair(client_context(), server_context());
   pair.handshake();
   const ssl::Certificate certificate = *pair.client.getpeercert();

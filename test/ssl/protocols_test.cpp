@@ -93,7 +93,7 @@ TEST_CASE("protocols over TLS: the protocol is told of its connection after the 
   CHECK(say.take().find("made") != std::string::npos);
 }
 
-TEST_CASE("protocols over TLS: what data_received throws aborts the connection") {
+TEST_CASE("protocols over TLS: an exception of data_received aborts the connection") {
   Events say;
   asyncio::run([&] {
     const auto loop = asyncio::get_running_loop();
@@ -119,7 +119,7 @@ TEST_CASE("protocols over TLS: what data_received throws aborts the connection")
         "server:lost(ValueError)");
 }
 
-TEST_CASE("protocols over TLS: what eof_received throws is reported and ends the connection") {
+TEST_CASE("protocols over TLS: an exception of eof_received is reported and ends the connection") {
   // The end comes from the other side, or as its answer to ours.
   for (const bool we_begin : {false, true}) {
     Events say;

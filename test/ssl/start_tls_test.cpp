@@ -25,7 +25,7 @@ using support::server_context;
 using support::start_tls_server;
 using support::thrown_by;
 
-TEST_CASE("start_tls: what was plain goes on over TLS") {
+TEST_CASE("start_tls: a plain connection goes on over TLS") {
   Events events;
   asyncio::run([&] {
     const auto server_side = server_context();
@@ -56,7 +56,7 @@ TEST_CASE("start_tls: what was plain goes on over TLS") {
   CHECK(events.take() == "STARTTLS\n hello\n");
 }
 
-TEST_CASE("start_tls: what was sent in the open ahead of the handshake is not taken for secure") {
+TEST_CASE("start_tls: data sent in the open ahead of the handshake is not taken for secure") {
   Events events;
   asyncio::run([&] {
     const auto server_side = server_context();

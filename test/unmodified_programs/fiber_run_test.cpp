@@ -72,7 +72,7 @@ TEST_CASE("main() may end its thread alone, or be cancelled while it waits") {
   }
 }
 
-TEST_CASE("children run so as well if that is wanted, and not otherwise") {
+TEST_CASE("child programs run in a task as well with --children, and not without") {
   const std::string where = built("test/unmodified_programs-where");
   const std::string script = where + " 0 | cat; exec " + where + " 3";
   const ChildResult alone = run({"/bin/sh", "-c", script});
@@ -86,7 +86,7 @@ TEST_CASE("children run so as well if that is wanted, and not otherwise") {
   CHECK(all.status == 3);
 }
 
-TEST_CASE("what cannot be run so is refused in words") {
+TEST_CASE("a program that fiber-run cannot run is refused with a reason") {
   const legacy_test::TemporaryDirectory directory;
   CHECK(run({}).status == 125);
   CHECK(run({"--no-such-option", "true"}).errors ==
@@ -112,7 +112,7 @@ TEST_CASE("what cannot be run so is refused in words") {
   }
 }
 
-TEST_CASE("a script runs so if the interpreter does that the kernel executes for it") {
+TEST_CASE("a script runs in a task if the interpreter can that the kernel executes for it") {
   const legacy_test::TemporaryDirectory directory;
   const auto script = [&](const std::string& name, const std::string& text) {
     directory.write(name, text);

@@ -58,7 +58,7 @@ std::string match(std::string_view expression, std::string_view text) {
 
 }  // namespace
 
-TEST_CASE("what a proxy could read in another way is refused") {
+TEST_CASE("input that a proxy could read differently is refused") {
   CHECK(status_of(get("")) == 200);
   CHECK(status_of("GET / HTTP/1.1\r\n\r\n") == 400);
   CHECK(status_of("GET / HTTP/1.0\r\n\r\n") == 200);
@@ -360,7 +360,7 @@ TEST_CASE("a compressed message may have a last block, as an example of RFC 7692
   CHECK(read_frames(two, options) == "1:HelloHello ");
 }
 
-TEST_CASE("what one side writes the other reads") {
+TEST_CASE("messages that one side writes the other reads") {
   const http::DeflateTerms deflate{.own_bits = 15, .peer_bits = 15};
   const http::DeflateTerms fresh{
       .own_bits = 9, .peer_bits = 15, .own_fresh = true, .peer_fresh = true};

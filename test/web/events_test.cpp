@@ -265,7 +265,7 @@ TEST_CASE("a random share of the time is waited in addition, another one each ti
   CHECK(different.size() >= 5);
 }
 
-TEST_CASE("what is no stream of events is an error at once") {
+TEST_CASE("an answer that is no stream of events is an error at once") {
   const auto error_of = [](const Handler& handler) {
     std::string error = "nothing";
     with_events(handler, [&](const std::string& url, aiohttp::ClientSession& session) {

@@ -426,7 +426,7 @@ TEST_CASE("requests that come together are answered in order") {
   });
 }
 
-TEST_CASE("what a handler sets in its context does not reach the next request") {
+TEST_CASE("context variables that a handler sets do not reach the next request") {
   static const fiber::contextvars::ContextVar<int> var("var", 0);
   web::Application app;
   app.router().add_get("/", [](web::Request&) {

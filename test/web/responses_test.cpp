@@ -472,7 +472,7 @@ TEST_CASE("a site that was stopped may start again") {
   });
 }
 
-TEST_CASE("a generator of cleanup_ctx without a yield is told") {
+TEST_CASE("a generator of cleanup_ctx without a yield is an error") {
   web::Application app;
   app.cleanup_ctx().append([](web::Application&) -> fiber::Generator<int> { return [](auto&) {}; });
   asyncio::run([&] {

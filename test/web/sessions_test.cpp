@@ -110,7 +110,7 @@ TEST_CASE(
   });
 }
 
-TEST_CASE("session.ws_connect: what is no WebSocket is WSServerHandshakeError, a ClientError") {
+TEST_CASE("session.ws_connect: an answer without a WebSocket is a WSServerHandshakeError") {
   with_session({}, [](TestServer& server, aiohttp::ClientSession& session) {
     for (const char* path : {"/page", "/none"}) {
       CAPTURE(path);
@@ -213,7 +213,7 @@ TEST_CASE("a session that is closed during a handshake is what the handshake tel
   });
 }
 
-TEST_CASE("session.ws_connect: what comes right behind the handshake is not lost, however much") {
+TEST_CASE("session.ws_connect: bytes right behind the handshake are not lost, however many") {
   // "ABC", then a message of 100 000 bytes, in the packet of the answer 101 and those after it.
   asyncio::testing::run_test([&] {
     const std::string large(100'000, 'x');

@@ -79,7 +79,7 @@ TEST_CASE("pages, files and uploads over TLS") {
   std::remove(path);
 }
 
-TEST_CASE("what is no HTTP is refused over TLS, too, and the answer arrives") {
+TEST_CASE("bytes that are no HTTP are refused over TLS, too, and the answer arrives") {
   web::Application app;
   app.router().add_get("/", [](web::Request&) { return web::Response(); });
   with_site(app, [](int port) {

@@ -161,7 +161,7 @@ TEST_CASE("without autoclose the program answers a close frame, or its next read
         text({"close 4001 why", "closing", "closing", "close 4003 ", "closed", "closed"}));
 }
 
-TEST_CASE("what breaks the rules is an error with its code") {
+TEST_CASE("frames that break the rules are errors with a close code") {
   Events events;
   with_socket(
       [&](web::WebSocketResponse& ws) {
