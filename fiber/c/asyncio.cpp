@@ -79,6 +79,11 @@ EventLoop loop_of(const fiber_loop* handle) {
   if (handle == nullptr) throw fiber::ValueError("the loop is NULL");
   return EventLoop(reinterpret_cast<LoopObject*>(const_cast<fiber_loop*>(handle)));
 }
+EventLoop own_loop(const fiber_loop* handle) {
+  EventLoop its = loop_of(handle);
+  check_thread(&its.object());
+  return its;
+}
 
 // Returns a coroutine that calls the body, with the body's function as its name in reports.
 asyncio::Coroutine<void*> coroutine_of(fiber_body* body, void* argument) {
@@ -354,8 +359,7 @@ int fiber_loop_future_new(fiber_loop* loop, fiber_future** made) {
   if (made == nullptr) return invalid("the place for the future is NULL");
   *made = nullptr;
   return guarded([&] {
-    const EventLoop its = loop_of(loop);
-    check_thread(&its.object());
+    const EventLoop its = own_loop(loop);
     its.object().check_closed();
     hand_out(its.create_future<void*>(), made);
   });
@@ -363,36 +367,20 @@ int fiber_loop_future_new(fiber_loop* loop, fiber_future** made) {
 
 int fiber_loop_fileno(fiber_loop* loop) {
   int fd = -1;
-  guarded([&] {
-    const EventLoop its = loop_of(loop);
-    check_thread(&its.object());
-    fd = its.fileno();
-  });
+  guarded([&] { fd = own_loop(loop).fileno(); });
   return fd;
 }
 
 int fiber_loop_run_ready(fiber_loop* loop) {
-  return guarded([&] {
-    const EventLoop its = loop_of(loop);
-    check_thread(&its.object());
-    its.run_ready();
-  });
+  return guarded([&] { own_loop(loop).run_ready(); });
 }
 
 int fiber_loop_poll_timeout(fiber_loop* loop) {
   int timeout = 0;  // on failure: poll() takes -1 for no limit
-  guarded([&] {
-    const EventLoop its = loop_of(loop);
-    check_thread(&its.object());
-    timeout = its.poll_timeout();
-  });
+  guarded([&] { timeout = own_loop(loop).poll_timeout(); });
   return timeout;
 }
 
 int fiber_loop_close(fiber_loop* loop) {
-  return guarded([&] {
-    const EventLoop its = loop_of(loop);
-    check_thread(&its.object());
-    its.close();
-  });
+  return guarded([&] { own_loop(loop).close(); });
 }
