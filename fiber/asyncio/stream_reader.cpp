@@ -116,8 +116,14 @@ void ReaderObject::wait_for_data(const char* function, ReadWaiter& waiter) {
                        "() called while another coroutine is already waiting for incoming data");
   // Waiting while paused would never end; readexactly(n) with a large n comes here.
   if (std::exchange(paused_, false)) source_->resume_reading();
-  const Waiting waiting(*this, waiter);
-  waiter.wait();
+  try {
+    const Waiting waiting(*this, waiter);
+    waiter.wait();
+  } catch (...) {
+    put_back(waiter);
+    throw;
+  }
+  if (served_ == &waiter) served_ = nullptr;
 }
 
 void ReaderObject::resume_source() {
@@ -153,13 +159,7 @@ std::string ReaderObject::read_some(std::size_t n) {
     ReadWaiter waiter(loop_);
     waiter.text = &data;
     waiter.most = n;
-    try {
-      wait_for_data("read", waiter);
-    } catch (...) {
-      put_back(waiter);
-      throw;
-    }
-    if (served_ == &waiter) served_ = nullptr;
+    wait_for_data("read", waiter);
     if (!data.empty()) {
       resume_source();
       return data;
@@ -176,13 +176,7 @@ std::size_t ReaderObject::readinto(std::span<char> out) {
   while (buffer_.empty() && !eof_) {
     ReadWaiter waiter(loop_);
     waiter.out = out;
-    try {
-      wait_for_data("readinto", waiter);
-    } catch (...) {
-      put_back(waiter);
-      throw;
-    }
-    if (served_ == &waiter) served_ = nullptr;
+    wait_for_data("readinto", waiter);
     if (waiter.given != 0) {
       resume_source();
       return waiter.given;
