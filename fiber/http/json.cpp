@@ -56,28 +56,29 @@ class Scanner {
   bool is(char c) const { return at_ < text_.size() && text_[at_] == c; }
   void space() { at_ = std::min(text_.find_first_not_of(" \t\n\r", at_), text_.size()); }
 
+  // Scans the opening bracket of an array or object. An empty one is scanned to its end: returns
+  // false.
+  bool open(char end) {
+    ++at_;
+    space();
+    if (is(end)) {
+      ++at_;
+      return false;
+    }
+    open_.push_back(end);
+    return true;
+  }
+
   // Scans a scalar, or the beginning of an array or object with its first value.
   void value() {
     for (;;) {
       if (open_.size() == kMostNested && (is('{') || is('[')))
         throw Stop{"Arrays and objects are nested more than 500 deep", at_};
       if (is('{')) {
-        ++at_;
-        space();
-        if (is('}')) {
-          ++at_;
-          return;
-        }
-        open_.push_back('}');
+        if (!open('}')) return;
         name();
       } else if (is('[')) {
-        ++at_;
-        space();
-        if (is(']')) {
-          ++at_;
-          return;
-        }
-        open_.push_back(']');
+        if (!open(']')) return;
       } else {
         return scalar();
       }
