@@ -95,7 +95,7 @@ void CookieJar::save(const std::string& path) const {
   for (const http::Cookie& cookie : state_->store().all())
     text += http::netscape_line(cookie) + "\n";
   // A new file takes the place of the old one once it is whole: a full disk loses no cookie, and
-  // nobody reads them who could read the old file.
+  // only the owner may read the new file, whatever the mode of the old one was.
   struct stat found {};
   const bool replaces = ::lstat(path.c_str(), &found) != 0 || S_ISREG(found.st_mode);
   std::string made = path + ".XXXXXX";

@@ -9,8 +9,9 @@
 
 namespace fiber::aiohttp::web::detail {
 
-/// Makes a step, and adds what it throws to `errors`: also the CancelledError of a task that the
-/// step has cancelled and awaited. Only the cancellation of the current task itself goes on.
+/// Makes a step, and adds the exception that the step throws to `errors`: also the CancelledError
+/// of a task that the step has cancelled and awaited. Only the cancellation of the current task
+/// itself goes on.
 template <class Step>
 void make_step(Step&& step, std::vector<std::exception_ptr>& errors) {
   const asyncio::TaskRef task = asyncio::current_task();

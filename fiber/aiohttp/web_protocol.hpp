@@ -92,7 +92,7 @@ class Connection final : private ByteSource {
   const asyncio::StreamReader& reader() const noexcept { return reader_; }
   bool secure() const noexcept { return secure_; }
   const std::string& remote();
-  /// A buffer in which to assemble what is sent at once; all connections share it.
+  /// A buffer for bytes that are sent together; all connections share it.
   std::string& scratch() noexcept { return server_.scratch; }
   /// Throws ConnectionResetError once the connection is lost.
   void send(std::string_view bytes);
@@ -103,7 +103,7 @@ class Connection final : private ByteSource {
   void begin_response(ResponseObject& response) { response_ = ResponseRef(&response); }
   void force_close() noexcept { closing_ = true; }
   /// Whether the connection ends after the response: also if the client was not told to send its
-  /// body, since what it sends next may be the body or another request.
+  /// body, since the next bytes of the client may be the body or another request.
   bool closing() const noexcept {
     return closing_ || server_.closing || (head_.expects && !parser_.done());
   }

@@ -132,7 +132,7 @@ class FIBER_API GatherBase : public FutureBase, LoopDependent {
   struct Cancelling {
     FutureBase* above = nullptr;
     std::size_t index = 0;  ///< of the child that is being cancelled
-    bool any = false;       ///< a child before that one was told
+    bool any = false;       ///< a child before `index` accepted the cancellation
     bool active = false;
   };
   Cancelling cancelling_;  ///< see Cancellation

@@ -186,7 +186,7 @@ class FIBER_API Selector final : private platform::Wishes {
     bool counted = false;          ///< in `watched_`: somebody waits
     bool trusted = false;          ///< a step may rely on the registration for a while
     Watch* watch = nullptr;
-    const void* owner = nullptr;       ///< who alone may add and remove handles; null: everybody
+    const void* owner = nullptr;  ///< the one that may add and remove handles; null: anybody may
     core::List<DescriptorWait> waits;  ///< oldest first
     core::List<DescriptorWait> woken;  ///< their tasks have not gone on yet
     Place& place(bool writing) noexcept { return writing ? writer : reader; }

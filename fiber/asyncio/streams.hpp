@@ -422,7 +422,8 @@ auto start_unix_server(F&& callback, std::string path, StartUnixServerOptions op
 
 }  // namespace fiber::asyncio
 
-/// Refuse to take apart what is not awaited yet: auto [reader, writer] = open_connection(...).
+/// Structured bindings refuse a result that is not awaited yet: auto [reader, writer] =
+/// open_connection(...).
 template <class F>
 struct std::tuple_size<fiber::asyncio::detail::Deferred<F>> {
   static_assert(!std::is_object_v<F>, "await it first: auto [reader, writer] = await(...)");

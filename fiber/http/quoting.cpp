@@ -277,7 +277,7 @@ std::vector<std::string_view> split_list(std::string_view text) {
 
 namespace {
 
-// "0.5" is 500; 0 for what is no weight.
+// Returns the weight in thousandths: "0.5" is 500. A text that is no weight is 0.
 int weight_of(std::string_view text) noexcept {
   if (text.empty() || text.size() > 5 || (text.front() != '0' && text.front() != '1')) return 0;
   if (text.size() > 1 && text[1] != '.') return 0;

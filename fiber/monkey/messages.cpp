@@ -157,7 +157,7 @@ ssize_t recvmsg_(int fd, msghdr* message, int flags) noexcept {
                        [=](int how) { return real().recvmsg(fd, message, flags | how); });
 }
 
-// Returns what is left of a time limit; zero after its end.
+// Returns the remaining part of a time limit; zero after its end.
 timespec rest_of(const timespec& limit, std::int64_t passed) noexcept {
   timespec rest{.tv_sec = limit.tv_sec - static_cast<std::time_t>(passed / kSecond),
                 .tv_nsec = limit.tv_nsec - static_cast<long>(passed % kSecond)};

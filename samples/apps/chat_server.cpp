@@ -74,7 +74,7 @@ class Room {
     while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
     return text;
   }
-  // Nobody waits for a guest who does not read: when too much waits for him, he is out.
+  // No guest waits for another one who does not read: a guest with too much unread text is out.
   void say_to_all(std::string_view text) {
     constexpr std::size_t kMost = 1024 * 1024;
     for (const auto& [name, writer] : guests_) {
@@ -87,7 +87,7 @@ class Room {
   std::map<std::string, StreamWriter> guests_;
 };
 
-// A guest who waits for an answer before the next line.
+// Plays a guest, who waits for an answer before the next line. Returns the lines that were heard.
 std::vector<std::string> visit(int port, const std::vector<std::string>& lines) {
   auto [reader, writer] = await(asyncio::open_connection("127.0.0.1", port));
   std::vector<std::string> heard;

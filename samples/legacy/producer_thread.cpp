@@ -34,7 +34,7 @@ void read_lines(FILE* file, const asyncio::EventLoop& loop,
   }
 }
 
-// The function of the thread. However it ends, those who wait for lines are told.
+// The function of the thread. However it ends, the tasks that wait for lines are told.
 void feed(FILE* file, const asyncio::EventLoop& loop, const asyncio::Queue<std::string>& lines) {
   try {
     read_lines(file, loop, lines);

@@ -1,6 +1,6 @@
 // file_server: the files of a folder over HTTP, sent by sendfile(2), with ranges.
 //
-// Without arguments it shows itself: it serves a folder of its own, and asks for what is there.
+// Without arguments it shows itself: it serves a folder of its own, and asks for the files in it.
 #include <fiber/asyncio.hpp>
 
 #include <cerrno>

@@ -1,6 +1,6 @@
 // send_mail: hands a letter to an SMTP server, over TLS by STARTTLS.
 //
-// Without arguments it shows itself: the server is of the same loop, and shows what it has got.
+// Without arguments it shows itself: a server in the same loop shows the letter that it has got.
 #include <fiber/asyncio.hpp>
 #include <fiber/ssl.hpp>
 

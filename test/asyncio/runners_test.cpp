@@ -70,7 +70,7 @@ TEST_CASE("several runs of a runner share its loop, which is made at first use")
     background = create_task([] { turns(3); });
     return asyncio::get_running_loop() == loop;
   }));
-  // Tasks that one run leaves go on in the next.
+  // Tasks that one run leaves unfinished go on in the next run.
   CHECK_FALSE(background.done());
   runner.run([&] { await(background); });
   CHECK(background.done());

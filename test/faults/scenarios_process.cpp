@@ -53,7 +53,7 @@ FAULTS_SCENARIO(processes_that_die) {
     }
   };
   auto dies = pool.submit(std::raise, SIGKILL);
-  // Perhaps that one has ended before.
+  // This call may end before the pool is broken.
   broken([&] { pool.submit(square, 3).exception(); });
   require(broken([&] { dies.result(); }), "the result of a killed process");
 }

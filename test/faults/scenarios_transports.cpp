@@ -1,4 +1,4 @@
-// Datagrams, pipes, child processes by protocol, files that are sent, and what is left of asyncio.
+// Datagrams, pipes, child processes by protocol, files that are sent, and the rest of asyncio.
 #include "harness.hpp"
 #include "protocols.hpp"
 

@@ -67,7 +67,7 @@ inline void read_in_every_way() {
       forget();
       CHECK(calls::pread_chk(file.fd, all.data(), 10, 1, all.size()) == 10);
       CHECK((all.substr(0, 10) == text.substr(1, 10)));
-      // The position moves with what is read.
+      // A read moves the position by the number of its bytes.
       forget();
       CHECK(::lseek(file.fd, 0, SEEK_SET) == 0);
       CHECK(calls::read(file.fd, all.data(), 100'000) == 100'000);

@@ -32,7 +32,7 @@ TEST_CASE("stacks of a patched program have 1 MiB and a guard as wide, also in n
     std::thread([] {
       CHECK(sizes() == kLarge);
       stacks::default_size(64 * kKiB);
-      CHECK(stacks::default_size(0) == 64 * kKiB);  // what it is at first
+      CHECK(stacks::default_size(0) == 64 * kKiB);  // 0: the size at first, again
       CHECK(sizes() == kLarge);
     }).join();
   }

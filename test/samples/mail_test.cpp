@@ -1,4 +1,4 @@
-// send_mail against servers that say what it expects, and what it does not.
+// send_mail against a server that answers as it expects, and against servers that do not.
 #include <fiber/asyncio.hpp>
 
 #include <doctest/doctest.h>
@@ -20,7 +20,7 @@ using support::run;
 
 namespace {
 
-// Takes letters without TLS, and notes what it is told.
+// Takes letters without TLS, and notes the commands that it gets.
 asyncio::Server mail_server(std::string& got) {
   return await(asyncio::start_server(
       [&](StreamReader& reader, StreamWriter& writer) {

@@ -31,7 +31,7 @@ std::string text(const Events& events) {
   return all;
 }
 
-// Functions that say what they are; those whose name is `broken` throw.
+// Functions that note their names; the one whose name is `broken` throws.
 struct Notes {
   Events events;
   std::string broken;

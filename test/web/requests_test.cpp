@@ -333,7 +333,7 @@ TEST_CASE("forms in ISO-8859-1, and forms that are none") {
         "--B--\r\n";
     CHECK(post("multipart/form-data; boundary=B", parts).text() ==
           "a=\u00E9;b=\u00E9.txt;c=\u00E9.txt;\u00E9=d;");
-    // The bytes of what is no text stay what they are.
+    // The bytes of a part that is no text are not changed.
     const std::string bytes =
         "--B\r\nContent-Disposition: form-data; name=a\r\n"
         "Content-Type: application/octet-stream\r\n\r\n\xE9\xFF\r\n"

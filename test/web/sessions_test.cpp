@@ -27,7 +27,7 @@ namespace {
 
 using Events = std::vector<std::string>;
 
-// Says first of all what it was asked with, then sends back each text.
+// Sends the path, a header and the cookies of the request, then sends each text back.
 web::StreamResponse echo(web::Request& request) {
   web::WebSocketResponse ws({.protocols = {"chat"}});
   await(ws.prepare(request));

@@ -1,5 +1,6 @@
-// A libuv loop driven by ours. It exposes a descriptor and a timeout, as many libraries do: watch
-// the one, set a timer for the other, and let it run what is ready.
+// A libuv loop driven by ours. It exposes a descriptor and a timeout, as many libraries do: our
+// loop watches the descriptor, sets a timer for the timeout, and lets libuv run its ready
+// callbacks.
 #pragma once
 
 #include <fiber/asyncio.hpp>

@@ -207,7 +207,7 @@ class Downloads {
   std::filesystem::path directory_ = "images";
   ImageServer::Seconds delay_{1};
   std::vector<Image> images_;
-  std::mutex mutex_;                     // for what follows, and what is shown
+  std::mutex mutex_;                     // for the members below and the line that is shown
   std::map<std::string, double> rates_;  // bytes a second, of downloads that go on
   std::size_t finished_ = 0;
   bool failed_ = false;

@@ -133,7 +133,7 @@ class Clients {
   bool receive(std::size_t which) {
     std::size_t& left = left_[which];
     Stream& stream = streams_[which];
-    // The load must not be what is measured.
+    // The work of the load generator must not dominate the measurement.
     const bool dropped = size_ > buffer_.size();
     do {
       const long got = stream.read(buffer_.data(), buffer_.size(), dropped);
