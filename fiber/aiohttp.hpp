@@ -135,7 +135,8 @@ struct RequestOptions {
   CIMultiDict headers = {};  ///< added to the session's, or replacing them
   std::optional<BasicAuth> auth = {};
   std::optional<bool> allow_redirects = {};  ///< yes, except for head()
-  /// This many throw TooManyRedirects; 0: no limit; a negative number: the first one.
+  /// This number of redirects throws TooManyRedirects; 0: no limit; a negative number: the first
+  /// redirect throws.
   long max_redirects = 10;
   std::optional<RaiseForStatus> raise_for_status = {};
   /// "http://proxy:3128". Has priority over the session's proxy, and that over the environment's.

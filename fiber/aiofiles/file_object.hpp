@@ -3,8 +3,8 @@
 // Invariants
 //  1. There are either bytes read ahead or bytes kept back, never both, except in a stream (a pipe,
 //     a terminal), whose two directions are independent.
-//  2. The position is the user's: that of the first byte read ahead, or behind the last byte kept
-//     back. It changes when a call succeeds.
+//  2. The position is the one that the user sees: before the bytes read ahead, or behind the bytes
+//     kept back. It changes when a call succeeds.
 //  3. One call runs at a time: the lock is held until the call's last request has ended, even if
 //     the call itself was cancelled before.
 #pragma once

@@ -200,7 +200,7 @@ ClientWebSocketResponse connect_websocket(const std::string& url, const WsConnec
   const std::string request = request_head(address, headers);
   asyncio::OpenConnectionOptions connection;
   if (address.secure) connection.ssl = options.ssl ? options.ssl : asyncio::ssl_argument(true);
-  constexpr auto time = std::chrono::minutes(5);  // that of a ClientSession
+  constexpr auto time = std::chrono::minutes(5);  // as a ClientSession's default
   return asyncio::with(asyncio::timeout(time),
                        [&] { return shake_hands(url, address, handshake, request, connection); });
 }

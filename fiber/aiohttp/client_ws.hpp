@@ -33,7 +33,8 @@ struct WsConnectOptions {
   asyncio::ssl_argument ssl = {};
   http::Params params = {};  ///< appended to the query
   std::optional<http::BasicAuth> auth = {};
-  /// Those of a session alone: ws_connect() without one throws ValueError for them.
+  /// For a session's ws_connect() alone: the function ws_connect() throws ValueError if one of them
+  /// is given.
   std::string proxy = {};
   std::optional<http::BasicAuth> proxy_auth = {};
 };

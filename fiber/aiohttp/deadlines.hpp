@@ -40,7 +40,8 @@ class Deadlines {
   Deadlines& operator=(const Deadlines&) = delete;
   ~Deadlines() { cancel(timer_); }
 
-  /// Begins a limit. It must leave before its object ends.
+  /// Begins a limit. The limit must be over, by leave() or by its time, before the object is
+  /// destroyed.
   void begin(Limited& limited) {
     const auto end = loop_.time() + length_;
     if (!timer_) start_timer(end);

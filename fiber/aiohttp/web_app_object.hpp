@@ -28,7 +28,7 @@ struct ApplicationObject : std::enable_shared_from_this<ApplicationObject> {
 
   UrlDispatcher router;
   std::vector<Middleware> middlewares;
-  /// Those at the time of freeze(): a request that is under way counts on them.
+  /// The middlewares at the time of freeze(), for requests that are under way.
   std::shared_ptr<const std::vector<Middleware>> middlewares_in_use;
   std::size_t client_max_size = 0;
   std::map<std::string, std::any, std::less<>> state;

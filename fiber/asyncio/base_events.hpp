@@ -113,7 +113,7 @@ class FIBER_API LoopObject {
   /// Updates the modes after a change of an unusual setting of Observation, Turns or TaskRegistry.
   void update_modes() noexcept;
   bool debug() const noexcept { return observation_.debug(); }
-  /// These run on the hub. They throw exceptions that end the loop.
+  /// The next three functions run on the hub. They throw exceptions that end the loop.
   void run_entry(Entry entry);
   void run_task(TaskBase* task);
   void run_handle(HandleObject* handle);

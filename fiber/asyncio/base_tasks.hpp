@@ -88,8 +88,8 @@ class FIBER_API TaskBase : public FutureBase {
   }
 
   // --- for calls that must not throw, such as the replacements of libc's (see monkey.hpp) ---
-  // Notes that such a call has caught a CancelledError, and returns an error to the library that
-  // made the call. Whatever the library does with the error, returns or throws, the task is
+  // Notes that a call of this kind has caught a CancelledError, and returns an error to the library
+  // that made the call. Whatever the library does with the error, returns or throws, the task is
   // cancelled: at its next wait, at the end of the scope that limits its time, or at its own end.
   void told_library(const std::string& message) noexcept {
     cancel_again(message);
@@ -100,8 +100,8 @@ class FIBER_API TaskBase : public FutureBase {
   /// the CancelledError of which a library was told, with `error` as its context, or else `error`
   /// itself. To be called once.
   std::exception_ptr overdue_cancellation(std::exception_ptr error);
-  /// Suspends and restores the request, for such a call that waits although the task is cancelled.
-  /// To be called only after told_library().
+  /// Suspends and restores the request, for a call that must not throw and waits although the task
+  /// is cancelled. To be called only after told_library().
   void put_cancellation_off() noexcept { must_cancel_ = false; }
   void put_cancellation_back() noexcept { must_cancel_ = told_library_; }
   /// The data that monkey keeps in a task.

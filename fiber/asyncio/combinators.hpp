@@ -141,8 +141,8 @@ class FIBER_API GatherBase : public FutureBase, LoopDependent {
 };
 
 /// Makes a gather whose tasks may run inside the call that makes them: it registers with each child
-/// before the next is made, as CPython's does. Without such tasks no program can tell, and start(),
-/// which knows all children, is faster.
+/// before the next is made, as CPython's does. If all tasks run later, no program can see the
+/// difference, and start(), which knows all children, is faster.
 class FIBER_API GatherInTurn {
  public:
   /// Returns true in a loop with a task factory.

@@ -326,8 +326,8 @@ class FIBER_API Barrier {
   auto reset() const {
     return detail::Deferred([object = object_] { object->reset(); });
   }
-  /// Throws BrokenBarrierError in the waiting tasks, and in those that come, until reset(); await
-  /// it.
+  /// Throws BrokenBarrierError in the waiting tasks, and in tasks that call wait() before reset().
+  /// Await the result.
   auto abort() const {
     return detail::Deferred([object = object_] { object->abort(); });
   }

@@ -50,7 +50,8 @@ class Mailbox {
   bool any() const noexcept { return any_.load(std::memory_order_relaxed); }
   bool any_acquired() const noexcept { return any_.load(std::memory_order_acquire); }
   bool empty() noexcept;
-  /// Moves the handles to the ready queue. Those without memory there come later.
+  /// Moves the handles to the ready queue. Handles for which the queue has no memory stay until the
+  /// next call.
   void take(ReadyQueue& ready) noexcept;
   /// Sets `any()` for a mailbox that may be empty, so that the next push() calls take().
   void expect_push() noexcept { any_.store(true, std::memory_order_relaxed); }

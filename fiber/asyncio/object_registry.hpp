@@ -1,5 +1,4 @@
-// A loop's record of its futures, kept while there is a use for it: in debug mode, for a trace, in
-// tests. Without such a use there is no record.
+// A loop's record of its futures, kept only in debug mode, for a trace, and in tests.
 #pragma once
 
 #include <fiber/asyncio/origin.hpp>

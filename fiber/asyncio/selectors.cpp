@@ -411,7 +411,7 @@ void Selector::select(LoopObject& loop, std::int64_t timeout) {
     const platform::Event& event = events_[static_cast<std::size_t>(i)];
     const int fd = static_cast<int>(event.key & 0xffffffffU);
     const std::uint32_t ready = event.events;
-    // The poller's own descriptors may have been replaced by those of other code.
+    // Other code may have replaced the poller's own descriptors by descriptors of its own.
     if (static_cast<std::size_t>(fd) >= interests_.size()) [[unlikely]]
       continue;
     Interest& its = interests_[static_cast<std::size_t>(fd)];

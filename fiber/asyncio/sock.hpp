@@ -33,9 +33,9 @@ class FIBER_API gaierror : public OSError {
 /// The address of a socket: Python's ('127.0.0.1', 80), ('::1', 80, 0, 0) or '/path'.
 class FIBER_API SocketAddress {
  public:
-  /// Makes no address: that of a socket that is not bound or connected.
+  /// Makes the empty address, of a socket that is not bound or connected.
   SocketAddress() noexcept = default;
-  /// Makes a numeric IPv4 or IPv6 address; a scope may follow the latter ("fe80::1%eth0",
+  /// Makes a numeric IPv4 or IPv6 address; a scope may follow an IPv6 address ("fe80::1%eth0",
   /// "fe80::1%2"). Throws ValueError for any other host: see loop.getaddrinfo.
   SocketAddress(std::string_view host, int port);
   /// Makes an IPv6 address: Python's four numbers.

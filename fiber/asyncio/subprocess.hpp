@@ -27,7 +27,8 @@ namespace fiber::asyncio {
 
 namespace subprocess {
 
-/// The source or target of a standard stream of the child: a descriptor, or one of those below.
+/// The source or target of a standard stream of the child: a descriptor, or one of the constants
+/// below.
 class Redirection {
  public:
   enum class Kind : std::uint8_t { inherit, pipe, null, stdout_, descriptor };

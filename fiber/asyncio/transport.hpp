@@ -84,7 +84,7 @@ class FIBER_API BaseTransport {
     if (stream == nullptr) refuse_other();
     return *stream;
   }
-  /// Does the same, and throws NotImplementedError for a pipe of the other direction.
+  /// Returns stream(); throws NotImplementedError also for the writing end of a pipe.
   detail::TransportObject& reading() const {
     detail::TransportObject& its = stream();
     if (its.is_write_pipe()) [[unlikely]]

@@ -36,8 +36,8 @@ void set_default_layer_maker(default_layer_maker maker) noexcept { the_default =
 
 // --- the transport and its layers ----------------------------------------------------------------
 
-// A step on the loop's own stack. A step has one for life, so that queueing it needs no memory; its
-// claim is that of the step.
+// Runs a step on the loop's own stack. Each step keeps its HubStep for life, so that queueing needs
+// no memory; the HubStep uses the step's claim.
 class TransportObject::HubStep final : public HandleObject {
  public:
   HubStep(LoopObject& loop, Step& step, void (TransportObject::*action)()) noexcept

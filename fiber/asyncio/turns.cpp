@@ -281,7 +281,7 @@ void Turns::drop_abandoned() noexcept {
   batch_ = 0;
   for (std::size_t left = ready.size(); left > 0; --left) {
     const Entry entry = ready.front();
-    ready.pop();  // its claim stays, unless it was that of a task that is gone
+    ready.pop();  // its claim stays, unless the task has given it up
     if (entry.kind() != Entry::Kind::task || !entry.task()->abandoned()) ready.push(entry);
   }
 }

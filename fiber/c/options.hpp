@@ -1,6 +1,6 @@
 // Structures of options of <fiber/fiber.h>, which begin with their size: programs that were
-// compiled with an earlier header give fewer members than the library knows, those with a later one
-// more.
+// compiled with an earlier header give fewer members than the library knows, and programs that were
+// compiled with a later one give more.
 #pragma once
 
 #include <algorithm>

@@ -135,8 +135,8 @@ class MapResults {
   std::optional<value_type> current_;
 };
 
-/// Returns an element of a range. A reference that is an object of its own, as that of
-/// std::vector<bool>, becomes a value, for it may point into a range that is gone before the call.
+/// Returns an element of a range. A reference that is an object of its own, as std::vector<bool>
+/// has it, becomes a value, for it may point into a range that is gone before the call.
 template <class Range, class Reference>
 decltype(auto) item_of(Reference&& item) {
   using Value = std::ranges::range_value_t<Range>;

@@ -157,8 +157,8 @@ class Future : public FutureBase {
 
 namespace detail {
 
-/// Ends a future with a result, or with the exception of a result that cannot be moved. That of a
-/// callback is thrown.
+/// Ends a future with a result, or with the exception of a result that cannot be moved. Throws the
+/// exception of a done-callback.
 template <class T, class Value>
 void end_with(const Future<T>& future, Value&& value) {
   try {

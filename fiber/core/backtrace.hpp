@@ -1,4 +1,4 @@
-// The return addresses on a stack: that of the running code, or that of a suspended context.
+// The return addresses on the stack of the running code, or of a suspended context.
 //
 // A suspended stack is read in place: nothing runs on it and nothing of it changes. The unwinder of
 // the C++ runtime starts on a frame of ours whose unwinding rules say that the suspended context

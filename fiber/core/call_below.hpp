@@ -11,7 +11,7 @@
 #define FIBER_READS_SUSPENDED 1
 
 // Calls function(argument). To an unwinder, this is a function that the suspended context has
-// called. `registers` is the end of those that the jump has saved, where the context's own frame
-// begins.
+// called. `registers` is the end of the registers that the jump has saved, where the context's own
+// frame begins.
 extern "C" void fiber_call_below(const void* registers, void (*function)(void*), void* argument);
 #endif

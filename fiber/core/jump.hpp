@@ -13,10 +13,10 @@
 // vectors that a called function must keep: jump() has the compiler keep nothing in them.
 //
 // Programs need Boost's library and none of its headers: its two functions are declared here under
-// names of ours, with the symbols of the Boost for which this library was configured.
-// jump.cpp compares the declarations with those of Boost's own header, and meson.build links
-// the functions. They are called directly: a function of ours around the call would return right
-// after a switch, see FIBER_INLINE.
+// names of ours, with the symbols of the Boost for which this library was configured. jump.cpp
+// compares the declarations with Boost's own header, and meson.build links the functions. They are
+// called directly: a function of ours around the call would return right after a switch, see
+// FIBER_INLINE.
 #pragma once
 
 #include <fiber/core/context.hpp>
@@ -25,7 +25,8 @@
 
 #include <cstddef>
 
-// The symbols are plain C up to Boost 1.86, and those of functions in a namespace from then on.
+// The symbols are plain C up to Boost 1.86, and mangled names of functions in a namespace from then
+// on.
 #if !defined(FIBER_MANGLED_FCONTEXT)
 #define FIBER_JUMP_FCONTEXT "jump_fcontext"
 #define FIBER_MAKE_FCONTEXT "make_fcontext"

@@ -1,10 +1,10 @@
-// A thread for one fiber's use: while the fiber runs, the processor's thread pointer is that of a
-// helper thread, which is parked. So everything that code keeps per thread is the fiber's own:
-// thread_local variables, errno, the locale, malloc's cache, the owner of a mutex, pthread_self().
+// A thread for one fiber's use: while the fiber runs, the processor's thread pointer is the one of
+// a parked helper thread. So everything that code keeps per thread is the fiber's own: thread_local
+// variables, errno, the locale, malloc's cache, the owner of a mutex, pthread_self().
 //
-// The kernel's state of a thread stays that of the running thread (gettid(), the signal mask, the
-// alternate stack), and so does this library's: the helper's tls_thread_state is that of the thread
-// whose fiber it serves, and each PerThread of the helper stands for that thread's.
+// The state that the kernel keeps (gettid(), the signal mask, the alternate stack) is still the
+// running thread's, and so is this library's: the helper's tls_thread_state points to the state of
+// the served thread, and each PerThread of the helper stands for the served thread's.
 //
 // A switch that leaves the fiber puts the thread pointer back before it jumps, and a switch that
 // returns sets it again, so other fibers never see it. Switches recognise a lent pointer by the
@@ -116,7 +116,7 @@ class FIBER_API OwnThread {
   Identity home_;
   Identity own_;
   CxxExceptionState sign_;  // in place of the record of exceptions while the pointer is lent
-  const PerThreadUse* const uses_;         // those known at the start, and
+  const PerThreadUse* const uses_;         // the uses known at the start, and
   std::vector<PerThreadBase*> variables_;  // their variables of the thread that the helper serves
   pthread_t helper_{};
   int id_ = 0;

@@ -123,7 +123,8 @@ void* reserve_slab(std::size_t bytes, std::size_t spare) noexcept {
   void* address = platform::map_memory(bytes + spare);
   if (address == nullptr) return nullptr;
   ::munmap(static_cast<std::byte*>(address) + bytes, spare);
-  // A system that forbids it has no threads with such stacks, either.
+  // A failure is ignored: a system that forbids executable memory has no threads with executable
+  // stacks, either.
   if (platform::are_stacks_executable())
     ::mprotect(address, bytes, PROT_READ | PROT_WRITE | PROT_EXEC);
   return address;

@@ -190,8 +190,8 @@ class Files {
   unsigned long long unloaded_ = unloaded_so_far();
 };
 
-// The object to which an address belongs: its file, empty for the program itself, and the distance
-// of its addresses from those in the file.
+// The object to which an address belongs: its file, empty for the program itself, and the
+// difference between its addresses in memory and in the file.
 struct Object {
   const char* name = "";
   std::uintptr_t moved = 0;

@@ -1,6 +1,6 @@
-// Python's texts of numbers, for the reports and reprs of the library; quoted(), in
-// exceptions.hpp, is that of a text. None of these functions depends on a locale, neither on that
-// of C (setlocale) nor on the global one of C++.
+// Python's texts of numbers, for the reports and reprs of the library; quoted(), in exceptions.hpp,
+// returns the repr of a text. None of these functions depends on a locale, neither on C's
+// (setlocale) nor on the global one of C++.
 #pragma once
 
 #include <fiber/config.hpp>

@@ -28,7 +28,8 @@ const std::terminate_handler standard = std::get_terminate();
 }
 
 [[noreturn]] void end_program() {
-  // Only on the main thread: when another one ends by such an exception, the others still run.
+  // Only on the main thread. When the exception leaves another thread, the other threads still run,
+  // and the handler before ours ends the program.
   if (const std::exception_ptr error = std::current_exception();
       error && platform::is_first_thread()) {
     try {

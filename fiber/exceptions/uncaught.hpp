@@ -3,8 +3,8 @@
 
 namespace fiber::detail {
 
-/// Called whenever such an exception is made: from now on std::terminate ends the program as Python
-/// does, if it was called on the main thread because of such an exception. Does nothing where the
+/// Called whenever a KeyboardInterrupt or SystemExit is made: from now on, if one of them leads to
+/// std::terminate on the main thread, the program ends as Python does. Does nothing where the
 /// program has its own terminate handler; a handler that is set later takes precedence, too.
 void expect_at_exit() noexcept;
 

@@ -18,7 +18,8 @@ namespace fiber::http {
 // A store of cookies, for use from any thread. Holds at most 3 000 cookies, and 180 of one site
 // (its hosts together, so that one site cannot push out the others' cookies): 18 MB at worst.
 // Beyond that, expired cookies are dropped first; then, within a site, cookies that are not Secure,
-// then the cookies that have not been sent for longest; within the whole store, the latter.
+// then the cookies that have not been sent for longest; within the whole store, the cookies that
+// have not been sent for longest.
 class CookieStore {
  public:
   static constexpr std::size_t most = 3000;
@@ -42,7 +43,7 @@ class CookieStore {
   void replace(std::vector<Cookie> cookies);
 
   // Returns the cookies to send with a request: longer paths first, then older cookies first;
-  // cookies for every host last. Of these, `instead` takes the place of those with its names.
+  // cookies for every host last. A cookie of `instead` replaces the stored cookies of its name.
   Params matching(const CookiePlace& to, const Params& instead = {});
   // Returns the field Cookie of a request to this prepared URL; "" for none.
   std::string header(const std::string& url);

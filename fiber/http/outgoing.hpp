@@ -30,8 +30,8 @@ struct Outgoing {
   bool follow_redirects = true;
   long max_redirects = 30;
   std::optional<Seconds> connect_timeout = {};
-  // Of requests: "http", "https://host" or "all", and the URL of a proxy. These proxies are used
-  // before the environment's; the URL "" means no proxy.
+  // As requests has it: "http", "https://host" or "all", and the URL of a proxy. These proxies are
+  // used before the environment's; the URL "" means no proxy.
   Params proxies = {};
   std::optional<BasicAuth> proxy_auth = {};
   std::string certificate = {};  // path of the client's certificate, in PEM

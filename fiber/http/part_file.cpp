@@ -142,7 +142,7 @@ void PartFile::open_named() {
       continue;
     }
     if (error != EEXIST) refuse(error, part_name_);
-    // The name is that of another user's file, or of no plain file.
+    // The name belongs to another user's file, or to something that is no plain file.
     return open_random();
   }
 }

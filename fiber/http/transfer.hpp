@@ -15,7 +15,7 @@
 //  3. A request is sent a second time only if its method is idempotent, and the connection had been
 //     used before and ended without a byte of an answer.
 //  4. The owner checks wants_input(), output() and is_over() after each of its calls. `on_owner`
-//     asks the owner for such a check after calls by others.
+//     asks the owner to check them after calls by others.
 #pragma once
 
 #include <fiber/http/answer.hpp>

@@ -310,8 +310,8 @@ bool is_normal_host(std::string_view text) noexcept {
          inet_pton(AF_INET, address, &parsed) == 1;
 }
 
-// Whether prepare_url() would return the URL as it is: most URLs of programs are such, and the long
-// way costs a tenth of a request.
+// Whether prepare_url() would return the URL as it is: true for most URLs of programs, which saves
+// a tenth of the time of a request.
 bool is_normal(std::string_view url) noexcept {
   if (!url.starts_with("http")) return false;
   url.remove_prefix(url.starts_with("https") ? 5 : 4);

@@ -3,8 +3,8 @@
 // The kernel serves most reads from memory. So a read only tries first (RWF_NOWAIT), which costs
 // what reading costs. The part that must come from the disk is read while the task waits: by
 // io_uring if the program uses aiofiles, else by a thread of the loop's executor. A write goes to
-// memory as well, unless it is large or the file is to be written at once (O_SYNC, O_DIRECT): such
-// a write is made by a thread, as a whole, for others may append to the file. fsync is never quick.
+// memory as well, unless it is large or the file is to be written at once (O_SYNC, O_DIRECT): then
+// a thread makes the write, as a whole, for others may append to the file. fsync is never quick.
 //
 // These calls cannot be cut short: the kernel uses the caller's memory, and a program that was
 // told of a failed write does not expect that the data is written later. The task is cancelled

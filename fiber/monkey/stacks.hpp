@@ -1,4 +1,4 @@
-// Stacks for code that was written for those of threads.
+// Larger stacks for code that was written for the stacks of threads.
 #pragma once
 
 namespace fiber::monkey::detail {

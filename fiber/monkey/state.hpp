@@ -23,7 +23,7 @@ class StateOfThread {
   void* locale_ = nullptr;
 };
 
-// Looks for the libraries that keep such state. Called by each patch.
+// Looks for the libraries that keep state of this kind. Called by each patch.
 void find_state_of_libraries() noexcept;
 
 std::span<const Hook> state_hooks() noexcept;  // uselocale

@@ -130,8 +130,8 @@ int timedwrlock_(pthread_rwlock_t* lock, const timespec* until) noexcept {
 // --- semaphores ---------------------------------------------------------------------------------
 
 // Unlike a lock, a semaphore may never be posted: a cancelled task must leave it. POSIX knows one
-// failure that says no more than "try again": EINTR. Programs that check results expect it; those
-// that check nothing, and use a semaphore as a lock, need Cancel::never.
+// failure that says no more than "try again": EINTR. Programs that check results expect EINTR;
+// programs that check nothing, and use a semaphore as a lock, need Cancel::never.
 template <class F>
 int when_posted(sem_t* semaphore, clockid_t clock, const timespec* until, F block) noexcept {
   const PolicyOfCall policy(PolicyOfCall::get() == Cancel::never ? Cancel::never

@@ -1,8 +1,8 @@
 // setuid() and its relatives in tasks with own_thread_state.
 //
-// libc changes the user of every thread, by a signal to all but the calling one. In such a task
-// libc takes the helper for the calling thread, and would wait forever for the thread that the task
-// runs on. So the call is made with the thread pointer of the thread itself.
+// libc changes the user of every thread, by a signal to all but the calling one. In a task with
+// own_thread_state libc takes the helper for the calling thread, and would wait forever for the
+// thread that the task runs on. So the call is made with the thread pointer of the thread itself.
 #include <fiber/core/own_thread.hpp>
 #include <fiber/core/thread_state.hpp>
 #include <fiber/monkey/hooks.hpp>
@@ -14,8 +14,8 @@ namespace fiber::monkey::detail {
 namespace {
 
 // Calls function(arguments...) as the thread that runs the task; returns its result and errno. Not
-// inline: the compiler may keep the address of errno within a function, and that of another thread
-// counts afterwards.
+// inline: the compiler may keep the address of errno within a function, but the call changes which
+// thread's errno counts.
 struct Outcome {
   int result;
   int error;

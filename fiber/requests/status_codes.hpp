@@ -125,7 +125,7 @@ struct Codes {
 
 }  // namespace detail
 
-/// The names that are names in C++; `continue` is continue_. Those in capitals are not here.
+/// The names that C++ allows; `continue` is continue_. Names in capitals are not here.
 inline constexpr detail::Codes codes{};
 
 }  // namespace fiber::requests

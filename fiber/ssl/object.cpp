@@ -162,7 +162,8 @@ Outcome SslObject::shutdown_unheard() {
 
 namespace {
 
-// Returns one form of all names for which a certificate is the same.
+// Returns the name in the form in which names are compared: in lower case, without a dot at its
+// end.
 std::string comparable(std::string name) {
   if (name.size() > 1 && name.ends_with('.')) name.pop_back();
   for (char& c : name)

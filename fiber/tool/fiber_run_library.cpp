@@ -43,7 +43,7 @@ std::size_t stack_size() noexcept {
   return std::clamp<std::size_t>(limit.rlim_cur, kUsual, kMost);
 }
 
-// Returns a number above those that programs expect for their next descriptors.
+// Returns a number above the ones that programs expect for their next descriptors.
 int first_descriptor() noexcept {
   constexpr rlim_t kFew = 16;
   constexpr rlim_t kMost = 1024;
