@@ -52,6 +52,15 @@ std::string outcome(F function) {
   }
 }
 
+// Returns "done", or the exceptions with which the task ended.
+template <class T>
+std::string end_of(const T& task) {
+  return outcome([&]() -> std::string {
+    await(task);
+    return "done";
+  });
+}
+
 }  // namespace
 
 TEST_CASE("wait_for: TimeoutError, whatever the library made of the failed call") {
@@ -119,10 +128,7 @@ TEST_CASE("an unrelated exception is not lost: it is the context of the Cancelle
     });
     await(asyncio::sleep(1ms));
     task.cancel();
-    CHECK(outcome([&]() -> std::string {
-            await(task);
-            return "done";
-          }) == "CancelledError < of the program");
+    CHECK(end_of(task) == "CancelledError < of the program");
   });
 }
 
@@ -180,10 +186,7 @@ TEST_CASE("shield: a call waits to its end although the task is cancelled") {
     await(asyncio::sleep(1ms));
     CHECK(!task.done());
     CHECK(calls::write(ends.b, "x", 1) == 1);
-    say(outcome([&]() -> std::string {
-      await(task);
-      return "done";
-    }));
+    say(end_of(task));
   });
   CHECK(say.take() == "value no such key CancelledError");
 }
@@ -197,10 +200,7 @@ TEST_CASE("shield: a call is shielded for a limited time") {
     });
     await(asyncio::sleep(1ms));
     task.cancel();
-    CHECK(outcome([&]() -> std::string {
-            await(task);
-            return "done";
-          }) == "CancelledError");
+    CHECK(end_of(task) == "CancelledError");
   });
 }
 
@@ -224,10 +224,7 @@ TEST_CASE("grace: a roll-back gets its answer, until the task is cancelled once 
     await(asyncio::sleep(1ms));
     CHECK(!task.done());
     task.cancel();
-    say(outcome([&]() -> std::string {
-      await(task);
-      return "done";
-    }));
+    say(end_of(task));
   });
   CHECK(say.take() == "0 no such key 8 value no such key CancelledError");
 }
@@ -277,10 +274,7 @@ TEST_CASE("an object whose calls are interrupted sees EINTR, and its task is can
     });
     await(asyncio::sleep(1ms));
     task.cancel();
-    say(outcome([&]() -> std::string {
-      await(task);
-      return "done";
-    }));
+    say(end_of(task));
   });
   CHECK(say.take() == "EINTR EAGAIN CancelledError");
 }
@@ -301,10 +295,7 @@ TEST_CASE("an object whose calls are never cut short goes on, and its task is ca
       say("sends");
       CHECK(calls::write(ends.b, "x", 1) == 1);
     }
-    say(outcome([&]() -> std::string {
-      await(task);
-      return "done";
-    }));
+    say(end_of(task));
   });
   CHECK(say.take() == "sends value sends value CancelledError");
 }
@@ -336,10 +327,7 @@ TEST_CASE("a library that takes an error for readiness gets it from its other ca
     });
     await(asyncio::sleep(1ms));
     task.cancel();
-    CHECK(outcome([&]() -> std::string {
-            await(task);
-            return "done";
-          }) == "CancelledError");
+    CHECK(end_of(task) == "CancelledError");
   });
 }
 
@@ -367,9 +355,6 @@ TEST_CASE("a library that takes no error for an answer does not stop the others,
     while (named == 0) await(asyncio::sleep(1ms));
     CHECK(!task.done());
     CHECK(calls::write(ends.b, "x", 1) == 1);
-    CHECK(outcome([&]() -> std::string {
-            await(task);
-            return "done";
-          }) == "CancelledError");
+    CHECK(end_of(task) == "CancelledError");
   });
 }
