@@ -336,28 +336,31 @@ void append_frames(std::vector<const void*>& frames,
 }  // namespace
 
 std::vector<const void*> frames_of(TaskBase& task) {
+  using fiber::detail::GreenletObject;
   std::vector<const void*> frames;
   const TaskBase* current = current_task_or_null();
-  const auto add_here = [&frames, address = __builtin_frame_address(0)] {
+  const auto add = [&frames, address = __builtin_frame_address(0)](const GreenletObject* greenlet) {
+    if (greenlet != nullptr && greenlet->state != fiber::detail::GreenletState::current) {
+      append_frames(frames, *greenlet);
+      return;
+    }
     const std::vector<void*> here = core::backtrace_from(address);
-    frames.assign(here.begin(), here.end());
+    frames.insert(frames.end(), here.begin(), here.end());
   };
   if (&task == current) {
-    add_here();
+    add(nullptr);
     return frames;
   }
   if (task.done() || !task.has_started()) return frames;
   // The frames change while another thread runs the loop.
   if (task.loop()->is_running() && !task.loop()->home().is_here()) return frames;
-  fiber::detail::GreenletObject* waiting = task.suspended_greenlet();
-  fiber::detail::GreenletObject* own = task.own_greenlet();
+  const GreenletObject* waiting = task.suspended_greenlet();
+  const GreenletObject* own = task.own_greenlet();
   if (waiting == nullptr) return frames;
-  // A destructor at the end of another task may be running on the stack of this one.
-  if (waiting->state == fiber::detail::GreenletState::current)
-    add_here();
-  else
-    append_frames(frames, *waiting);
-  if (waiting != own) append_frames(frames, *own);
+  // A destructor at the end of another task may be running on the stack of this one, or one of its
+  // own, while it is unwound with its loop.
+  if (!task.abandoned()) add(waiting);
+  if (waiting != own) add(own);
   return frames;
 }
 
