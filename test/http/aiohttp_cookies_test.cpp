@@ -194,8 +194,11 @@ TEST_CASE("a saved jar is loaded again as it was") {
   CHECK((status.st_mode & 0777) == 0600);
   const std::string saved = file.content();
   CHECK(saved.starts_with("# Netscape HTTP Cookie File\n"));
-  for (std::size_t begin = 0; begin < text.size(); begin = text.find('\n', begin) + 1)
-    CHECK(saved.find("\n" + text.substr(begin, text.find('\n', begin) + 1 - begin)) != saved.npos);
+  const std::string lines = "\n" + text;  // each line with the end of the one before
+  for (std::size_t begin = 0, end = 0; begin + 1 < lines.size(); begin = end) {
+    end = lines.find('\n', begin + 1);
+    CHECK(saved.find(lines.substr(begin, end + 1 - begin)) != saved.npos);
+  }
   CookieJar again;
   again.update_cookies({{"old", "x"}});
   again.load(file.path());
