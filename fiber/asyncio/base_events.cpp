@@ -110,10 +110,12 @@ void LoopObject::call_soon(core::Ref<HandleObject> handle) {
   check_closed();
   home_.check_thread();
   turns_.ready.claim();
+  handle->call_once();
   push(Entry(handle.detach()));
 }
 
 void LoopObject::call_soon_threadsafe(core::Ref<HandleObject> handle) {
+  handle->call_once();
   if (!mailbox_.put(handle, Mailbox::State::open)) throw RuntimeError("Event loop is closed");
 }
 

@@ -413,12 +413,10 @@ class FIBER_API EventLoop {
   }
   void watch(int fd, bool for_writing, core::Ref<detail::HandleObject> handle) const;
   Handle queue(core::Ref<detail::HandleObject> handle) const {
-    handle->call_once();
     object().call_soon(handle);
     return Handle(std::move(handle));
   }
   Handle post(core::Ref<detail::HandleObject> handle) const {
-    handle->call_once();
     object().call_soon_threadsafe(handle);
     return Handle(std::move(handle));
   }
