@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <cstddef>
 #include <string>
 #include <thread>
 #include <utility>
@@ -16,6 +17,7 @@
 using namespace support;
 using asyncio::await;
 using asyncio::create_task;
+using asyncio::get_running_loop;
 
 namespace {
 
@@ -205,8 +207,8 @@ TEST_CASE("a greenlet whose parent waits ends in the task, or the callback, that
     });
     await(task);
     fiber::greenlet plain([&] { trace("plain"); });
-    const auto done = asyncio::get_running_loop().create_future();
-    asyncio::get_running_loop().call_soon([&] {
+    const auto done = get_running_loop().create_future();
+    get_running_loop().call_soon([&] {
       plain.switch_();
       trace("back in the callback");
       done.set_result();
@@ -308,12 +310,35 @@ TEST_CASE("the end of a greenlet in an eager step does not continue the task tha
   run([&] {
     await(create_task([&] { makes_eagerly(""); }, {.name = "maker"}));
     turns(1);
-    asyncio::get_running_loop().call_soon([&] { makes_eagerly("callback"); });
+    get_running_loop().call_soon([&] { makes_eagerly("callback"); });
     turns(3);
   });
   CHECK(trace.take() ==
         "[2] 1 in eager | [2] made | [2] back in maker | [3] eager task ends | "
         "[5] 1 in eager | [5] made | [5] back in callback | [6] eager task ends");
+}
+
+TEST_CASE("a task's stack can be asked for by a destructor that runs on it") {
+  std::size_t found = 0;
+  std::size_t unwound = 0;
+  asyncio::Task<> waits;
+  const asyncio::EventLoop loop = virtual_loop();
+  loop.run_until_complete(loop.create_task([&] {
+    waits = create_task([&] {
+      const AtEnd end([&] { unwound = waits.get_stack().size(); });
+      await(get_running_loop().create_future());
+    });
+    // Cancelled before its first step, it ends on the stack of the task that has just suspended.
+    const auto unstarted = create_task(
+        [held = OnDeath([&] { found = waits.get_stack().size(); })] { static_cast<void>(held); });
+    unstarted.cancel();
+    turns(2);
+  }));
+  CHECK(found > 0);
+  asyncio::set_log_handler([](const asyncio::LogRecord&) {});  // a task is destroyed unfinished
+  loop.close();
+  asyncio::set_log_handler({});
+  CHECK(unwound > 0);
 }
 
 // ThreadSanitizer checks which thread counts the references.
