@@ -23,9 +23,10 @@ class Log {
       : previous_(fiber::asyncio::set_log_handler([this](const fiber::asyncio::LogRecord& record) {
           const std::lock_guard lock(mutex_);
           static constexpr const char* kLevels[] = {"DEBUG", "INFO", "WARNING", "ERROR"};
-          lines_.push_back(std::string(kLevels[static_cast<std::size_t>(record.level)]) + " " +
-                           record.message +
-                           (record.exception ? "\n" + fiber::repr(record.exception) : ""));
+          std::string line = kLevels[static_cast<std::size_t>(record.level)];
+          line.append(" ").append(record.message);
+          if (record.exception) line.append("\n").append(fiber::repr(record.exception));
+          lines_.push_back(std::move(line));
         })) {}
   Log(const Log&) = delete;
   Log& operator=(const Log&) = delete;
