@@ -325,7 +325,7 @@ TEST_CASE("a task's stack can be asked for by a destructor that runs on it") {
   const asyncio::EventLoop loop = virtual_loop();
   loop.run_until_complete(loop.create_task([&] {
     waits = create_task([&] {
-      const AtEnd end([&] { unwound = waits.get_stack().size(); });
+      const AtEnd end([&] { unwound = asyncio::TaskRef(waits).get_stack().size(); });
       await(get_running_loop().create_future());
     });
     // Cancelled before its first step, it ends on the stack of the task that has just suspended.

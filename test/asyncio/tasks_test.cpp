@@ -138,19 +138,6 @@ TEST_CASE("ensure_future keeps futures and tasks, and makes tasks of the rest") 
   });
 }
 
-TEST_CASE("tasks of all types may be kept together, as all_tasks() returns them") {
-  run([] {
-    std::vector<asyncio::TaskRef> tasks{asyncio::current_task()};
-    tasks.push_back(create_task([] { return 1; }));
-    tasks.push_back(create_task([] { return std::string("text"); }));
-    CHECK(tasks == asyncio::all_tasks());
-    const asyncio::TaskRef none = asyncio::Task<int>();
-    CHECK_FALSE(none);
-    tasks.erase(tasks.begin());
-    CHECK(await(asyncio::wait(tasks)).pending.empty());
-  });
-}
-
 TEST_CASE("a coroutine object runs once") {
   Trace trace;
   run([&] {
