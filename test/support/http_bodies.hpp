@@ -18,7 +18,7 @@ inline std::string body_of(const std::string& request) {
   const std::string boundary = boundary_of(request);
   if (boundary.empty()) return body;
   for (auto found = body.find(boundary); found != body.npos; found = body.find(boundary))
-    body.replace(found, boundary.size(), "B");
+    body.replace(found, boundary.size(), 1, 'B');
   return body;
 }
 

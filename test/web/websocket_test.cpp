@@ -305,8 +305,9 @@ TEST_CASE("a heartbeat keeps a connection, and gives up one that is dead") {
   with_socket(
       [&](web::WebSocketResponse& ws) {
         const WSMessage got = await(ws.receive());
-        events.push_back(show(got) + " " + std::to_string(ws.close_code().value_or(0)) +
-                         (got.exception ? " " + fiber::str(got.exception) : ""));
+        std::string event = show(got) + " " + std::to_string(ws.close_code().value_or(0));
+        if (got.exception) event.append(" ").append(fiber::str(got.exception));
+        events.push_back(std::move(event));
         if (got.exception) events.push_back(show(await(ws.receive())));
       },
       [&](TestClient& client) {
