@@ -19,7 +19,7 @@ bool is_left_alone(int flags) noexcept {
   return (flags & (MSG_DONTWAIT | MSG_OOB | MSG_FASTOPEN)) != 0;
 }
 
-// Repeats a call with MSG_PEEK until enough bytes have arrived, or the end of the stream. The
+// Repeats MSG_PEEK with MSG_WAITALL until enough bytes have arrived, or the end of the stream. The
 // descriptor is ready all the time, since some bytes are there already.
 template <class F>
 ssize_t peek_all(const Call& call, int fd, std::size_t size, F attempt) noexcept {
@@ -31,7 +31,7 @@ ssize_t peek_all(const Call& call, int fd, std::size_t size, F attempt) noexcept
       return count;
     pollfd end{.fd = fd, .events = POLLRDHUP, .revents = 0};
     if (real().poll(&end, 1, 0) != 0) return count;
-    if (!backoff.pause(call, patience->deadline)) return call.done(count);
+    if (!backoff.pause(call, patience->deadline, false)) return call.done(count);
   }
 }
 
@@ -108,8 +108,11 @@ ssize_t receive_in_parts(const Call& call, int fd, msghdr* message, int flags) n
   return result;
 }
 
+// Whether the kernel waits until the buffers are full. A look at the bytes of a Unix socket shows
+// those that are there.
 bool is_in_parts(int fd, int flags) noexcept {
-  return (flags & MSG_WAITALL) != 0 && is_stream_socket(fd);
+  return (flags & MSG_WAITALL) != 0 && is_stream_socket(fd) &&
+         ((flags & MSG_PEEK) == 0 || option_of(fd, SO_DOMAIN) != AF_UNIX);
 }
 
 ssize_t recv_(int fd, void* buffer, std::size_t size, int flags) noexcept {
@@ -147,14 +150,18 @@ ssize_t recvfrom_(int fd, void* buffer, std::size_t size, int flags, sockaddr* a
   });
 }
 
-ssize_t recvmsg_(int fd, msghdr* message, int flags) noexcept {
-  const Call call;
+ssize_t receive_message(const Call& call, int fd, msghdr* message, int flags) noexcept {
   if (!call || never_waits(flags)) return call.tried(real().recvmsg(fd, message, flags));
   if (is_in_parts(fd, flags) && is_whole(message))
     return receive_in_parts(call, fd, message, flags);
   // A failed attempt leaves the message unchanged.
   return when_possible(call, fd, Direction::reading,
                        [=](int how) { return real().recvmsg(fd, message, flags | how); });
+}
+
+ssize_t recvmsg_(int fd, msghdr* message, int flags) noexcept {
+  const Call call;
+  return receive_message(call, fd, message, flags);
 }
 
 // Returns the remaining part of a time limit; zero after its end.
@@ -186,8 +193,10 @@ int recvmmsg_(int fd, mmsghdr* messages, unsigned count, int flags, timespec* li
   unsigned got = 0;
   while (got < count) {
     const int one_flags = got > 0 && (flags & MSG_WAITFORONE) != 0 ? flags | MSG_DONTWAIT : flags;
-    const ssize_t size = recvmsg_(fd, header_at(messages + got), one_flags & ~MSG_WAITFORONE);
+    const ssize_t size =
+        receive_message(call, fd, header_at(messages + got), one_flags & ~MSG_WAITFORONE);
     if (size < 0) break;
+    call.progress();
     messages[got].msg_len = static_cast<unsigned>(size);
     ++got;
     if (limit == nullptr) continue;
@@ -215,8 +224,7 @@ ssize_t send_(int fd, const void* buffer, std::size_t size, int flags) noexcept 
   return sendto_(fd, buffer, size, flags, nullptr, 0);
 }
 
-ssize_t sendmsg_(int fd, const msghdr* message, int flags) noexcept {
-  const Call call;
+ssize_t send_message(const Call& call, int fd, const msghdr* message, int flags) noexcept {
   if (!call || is_left_alone(flags)) return call.tried(real().sendmsg(fd, message, flags));
   Buffers buffers;
   msghdr part{};
@@ -241,6 +249,11 @@ ssize_t sendmsg_(int fd, const msghdr* message, int flags) noexcept {
   });
 }
 
+ssize_t sendmsg_(int fd, const msghdr* message, int flags) noexcept {
+  const Call call;
+  return send_message(call, fd, message, flags);
+}
+
 // Like the kernel, ends behind a message of which only a part could be sent.
 int sendmmsg_(int fd, mmsghdr* messages, unsigned count, int flags) noexcept {
   const Call call;
@@ -248,8 +261,9 @@ int sendmmsg_(int fd, mmsghdr* messages, unsigned count, int flags) noexcept {
     return call.tried(real().sendmmsg(fd, messages, count, flags));
   unsigned sent = 0;
   for (bool complete = true; complete && sent < count; ++sent) {
-    const ssize_t size = sendmsg_(fd, header_at(messages + sent), flags);
+    const ssize_t size = send_message(call, fd, header_at(messages + sent), flags);
     if (size < 0) break;
+    call.progress();
     messages[sent].msg_len = static_cast<unsigned>(size);
     complete = static_cast<std::size_t>(size) >= size_of(messages[sent].msg_hdr);
   }

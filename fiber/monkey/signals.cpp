@@ -31,10 +31,10 @@ int sigtimedwait_(const sigset_t* set, siginfo_t* info, const timespec* timeout)
   for (; signal < 0; signal = attempt()) {
     if (errno != EAGAIN && errno != EINTR) return signal;
     if (pending.get() < 0) {
-      if (!backoff.pause(call, deadline)) return -1;
+      if (!backoff.pause(call, deadline, false)) return -1;
       continue;
     }
-    switch (call.wait(pending.get(), EPOLLIN, deadline)) {
+    switch (call.wait(pending.get(), EPOLLIN, deadline, false)) {
       case Wake::timed_out: errno = EAGAIN; return -1;
       case Wake::failed: return -1;
       default: break;
@@ -47,12 +47,14 @@ int sigwaitinfo_(const sigset_t* set, siginfo_t* info) noexcept {
   return sigtimedwait_(set, info, nullptr);
 }
 
-// Returns the error instead of setting errno.
+// Returns the error instead of setting errno. As in libc no handler ends it.
 int sigwait_(const sigset_t* set, int* signal) noexcept {
   const Call call;
   if (!call || set == nullptr || signal == nullptr) return real().sigwait(set, signal);
   const int before = errno;
-  const int found = sigtimedwait_(set, nullptr, nullptr);
+  int found = -1;
+  do found = sigtimedwait_(set, nullptr, nullptr);
+  while (found < 0 && errno == EINTR && !call.task().has_told_library());
   const int error = found < 0 ? errno : 0;
   if (found >= 0) *signal = found;
   errno = before;

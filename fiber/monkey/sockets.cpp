@@ -51,7 +51,7 @@ int begin_connect(int fd, int flags, const sockaddr* address, socklen_t length) 
 
 // Waits until the kernel has finished a connect(). The caller then calls connect() once more, which
 // returns the result and makes the socket connected, or free for another connect().
-bool until_connected(const Call& call, int fd, std::int64_t deadline, int& begun) noexcept {
+bool until_connected(const Call& call, int fd, const Patience& patience, int& begun) noexcept {
   if (begun == 0) {
     begun = errno;
   } else if (errno == EINPROGRESS) {  // a protocol that lets a failed connect() be repeated
@@ -62,7 +62,7 @@ bool until_connected(const Call& call, int fd, std::int64_t deadline, int& begun
       return false;
     }
   }
-  const Wake wake = call.wait(fd, EPOLLOUT, deadline);
+  const Wake wake = call.wait(fd, EPOLLOUT, patience.deadline, patience.restarts());
   if (wake == Wake::timed_out) errno = begun;
   return wake != Wake::timed_out && wake != Wake::failed;
 }
@@ -80,8 +80,8 @@ int connect_(int fd, const sockaddr* address, socklen_t length) noexcept {
     if (begin_connect(fd, flags, address, length) == 0) return call.done(0);
     if (begun != 0 && errno == EISCONN) return call.done(0);  // connected meanwhile
     if (errno == EINPROGRESS || errno == EALREADY) {
-      if (!until_connected(call, fd, patience->deadline, begun)) return -1;
-    } else if (errno != EAGAIN || !backoff.pause(call, patience->deadline)) {
+      if (!until_connected(call, fd, *patience, begun)) return -1;
+    } else if (errno != EAGAIN || !backoff.pause(call, patience->deadline, patience->restarts())) {
       return -1;  // EAGAIN: the backlog of a Unix server is full, and nothing reports room there
     }
   }

@@ -76,7 +76,8 @@ int sched_yield_() noexcept {
 }
 
 int thrd_sleep_(const timespec* time, timespec* rest) noexcept {
-  return nanosleep_(time, rest) == 0 ? 0 : (errno == EINTR ? -1 : -2);
+  const int error = clock_nanosleep_(CLOCK_REALTIME, 0, time, rest);
+  return error == 0 ? 0 : (error == EINTR ? -1 : -2);
 }
 
 void thrd_yield_() noexcept { sched_yield_(); }

@@ -50,10 +50,11 @@ bool Attempts::again() noexcept {
       shut_down_ = is_shut_down_for_reading(fd_);
       if (shut_down_) return true;
     }
-    if (++fruitless_ > kPatiently) return backoff_.pause(call_, patience_->deadline, !has_moved_);
+    if (++fruitless_ > kPatiently)
+      return backoff_.pause(call_, patience_->deadline, patience_->restarts());
   }
   switch (call_.wait(fd_, direction_ == Direction::reading ? EPOLLIN : EPOLLOUT,
-                     patience_->deadline, !has_moved_)) {
+                     patience_->deadline, patience_->restarts())) {
     case Wake::ready: woken_ = true; return true;
     case Wake::timed_out: errno = EAGAIN; return false;
     case Wake::failed:

@@ -26,6 +26,8 @@ struct Patience {
 
   // Returns nothing, with errno set, if the descriptor is invalid.
   static std::optional<Patience> of(const Call& call, int fd, Direction direction) noexcept;
+  // Whether the call goes on after a handler with SA_RESTART: not with a limit of its own.
+  bool restarts() const noexcept { return deadline == kNever; }
 };
 
 // Waits between attempts at one call.
@@ -41,11 +43,10 @@ class Attempts {
   // The flag of the next attempt to receive: MSG_DONTWAIT, or 0 for a socket that is shut down for
   // reading: a datagram socket reports its end only to a call that may block.
   int flag() const noexcept { return shut_down_ ? 0 : MSG_DONTWAIT; }
-  // Notes that bytes have moved: from now on the handler of a signal ends the call, which returns
-  // their number, even with SA_RESTART.
+  // Notes that bytes have moved.
   void progress() noexcept {
     fruitless_ = 0;
-    has_moved_ = true;
+    call_.progress();
   }
 
  private:
@@ -55,7 +56,6 @@ class Attempts {
   bool unwatchable_ = false;
   bool woken_ = false;
   bool shut_down_ = false;
-  bool has_moved_ = false;
   int fruitless_ = 0;
   std::optional<Patience> patience_;
   Backoff backoff_;

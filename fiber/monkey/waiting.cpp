@@ -127,8 +127,7 @@ std::int64_t Call::deadline_at(clockid_t clock, const timespec& until) const noe
 
 Wake Call::wait(int fd, std::uint32_t events, std::int64_t deadline, bool restarts) const noexcept {
   DescriptorWait one{.fd = fd, .events = events};
-  // A call with a time limit, such as SO_RCVTIMEO, is never restarted.
-  return wait_for(std::span(&one, 1), deadline, nullptr, restarts && deadline == kNever);
+  return wait_for(std::span(&one, 1), deadline, nullptr, restarts);
 }
 
 Wake Call::wait(std::span<DescriptorWait> descriptors, std::int64_t deadline,
@@ -140,9 +139,9 @@ Wake Call::wait_undisturbed(Waiter** shown) const noexcept {
   return wait_unless_cancelled({}, kNever, shown);
 }
 
-// `restarts`: the call goes on after a handler with SA_RESTART, as read() does and poll() does not.
 Wake Call::wait_for(std::span<DescriptorWait> descriptors, std::int64_t deadline, Waiter** shown,
                     bool restarts) const noexcept {
+  restarts = restarts && !has_progress_;
   if (is_interrupted_by_signals(*task_)) [[unlikely]]
     return wait_for_signals_too(descriptors, deadline, shown, restarts);
   for (;;) {

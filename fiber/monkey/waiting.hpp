@@ -101,7 +101,7 @@ class Call {
   // Converts the time `until` of another clock; a time in the past becomes now.
   std::int64_t deadline_at(clockid_t clock, const timespec& until) const noexcept;
 
-  // `restarts`: goes on after a handler with SA_RESTART.
+  // `restarts`: goes on after a handler with SA_RESTART, as read() does and poll() does not.
   Wake wait(int fd, std::uint32_t events, std::int64_t deadline,
             bool restarts = true) const noexcept;
   // Waits for a ready descriptor, or until the waiter in `shown` is woken, or perhaps earlier.
@@ -115,6 +115,9 @@ class Call {
   // Makes waiting end as ready when signals are pending, so that the call is tried once more before
   // their handlers run, as in the kernel: a handler of SIGCHLD must not take the child first.
   void look_before_handlers() noexcept { looks_first_ = true; }
+  // From now on a handler ends the call even with SA_RESTART: something has been done, of which the
+  // call tells.
+  void progress() const noexcept { has_progress_ = true; }
 
   // Runs `function` on a thread of the default executor and stores its result. `function` must own
   // its data, since it goes on when the task is cancelled. Returns false with errno set; ENOSYS if
@@ -167,6 +170,7 @@ class Call {
   Cancel cancel_ = Cancel::error;
   int error_ = errno;
   bool looks_first_ = false;
+  mutable bool has_progress_ = false;
   mutable bool has_looked_ = false;
   mutable std::optional<Signals> signals_;
 };

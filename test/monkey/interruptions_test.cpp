@@ -3,6 +3,7 @@
 #include <fiber/monkey/interruptions.hpp>
 
 #include <linux/futex.h>
+#include <mqueue.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -13,6 +14,7 @@
 #include <cerrno>
 #include <csetjmp>
 #include <ctime>
+#include <string>
 
 #include "monkey/support.hpp"
 #include "monkey/thread_calls.hpp"
@@ -158,6 +160,87 @@ TEST_CASE(
     ::sem_destroy(&semaphore);
   });
   CHECK(say.take() == "3 2 EINTR 3 EINTR 4");
+}
+
+TEST_CASE("with SA_RESTART calls with a time of day go on; not those that have moved a message") {
+  Said say;
+  const Handler handler(SIGUSR1, count, SA_RESTART);
+  run_interrupted([&] {
+    const Ends ends = socket_pair(SOCK_DGRAM);
+    CHECK(calls::send(ends.b, "x", 1, 0) == 1);
+    char bytes[8];
+    iovec vector{.iov_base = bytes, .iov_len = sizeof bytes};
+    mmsghdr messages[2]{};
+    for (mmsghdr& each : messages) {
+      each.msg_hdr.msg_iov = &vector;
+      each.msg_hdr.msg_iovlen = 1;
+    }
+    soon(SIGUSR1);
+    say(error_of(calls::recvmmsg(ends.a, messages, 2, 0, nullptr)), handled);
+
+    mq_attr attributes{};
+    attributes.mq_maxmsg = 1;
+    attributes.mq_msgsize = sizeof bytes;
+    const std::string name = "/fiber-restarts-" + std::to_string(::getpid());
+    const mqd_t queue = ::mq_open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600, &attributes);
+    if (queue < 0) return;  // this kernel has no message queues of POSIX
+    ::mq_unlink(name.c_str());
+    const timespec far{.tv_sec = ::time(nullptr) + 3600, .tv_nsec = 0};
+    const auto sender = start([&] {
+      while (handled < 2) await(asyncio::sleep(1ms));
+      CHECK(::mq_send(queue, "abc", 3, 0) == 0);
+    });
+    soon(SIGUSR1);
+    say(error_of(calls::mq_timedreceive(queue, bytes, sizeof bytes, nullptr, &far)), handled);
+    await(sender);
+    ::mq_close(queue);
+  });
+  CHECK((say.take() + " 3 2").starts_with("1 1 3 2"));
+}
+
+TEST_CASE("a connection with a time limit is interrupted even with SA_RESTART") {
+  Said say;
+  const Handler handler(SIGUSR1, count, SA_RESTART);
+  run_interrupted([&] {
+    const Descriptor server(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const sockaddr any{.sa_family = AF_UNIX, .sa_data = {}};
+    REQUIRE(::bind(server, &any, sizeof any.sa_family) == 0);  // the kernel chooses a name
+    REQUIRE(::listen(server, 0) == 0);
+    const asyncio::SocketAddress where = asyncio::SocketAddress::of_socket(server);
+    const Descriptor first(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    REQUIRE(::connect(first, where.data(), where.size()) == 0);
+    const Descriptor second(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const timeval limit{.tv_sec = 3600, .tv_usec = 0};
+    CHECK(::setsockopt(second, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) == 0);
+    soon(SIGUSR1);
+    say(error_of(calls::connect(second, where.data(), where.size())), handled);
+  });
+  CHECK(say.take() == "EINTR 1");
+}
+
+TEST_CASE("sigwaitinfo is interrupted even with SA_RESTART, and sigwait even without it is not") {
+  Said say;
+  sigset_t set, before;
+  ::sigemptyset(&set);
+  ::sigaddset(&set, SIGUSR2);
+  ::pthread_sigmask(SIG_BLOCK, &set, &before);
+  run_interrupted([&] {
+    const Handler restarting(SIGUSR1, count, SA_RESTART);
+    soon(SIGUSR1);
+    say(error_of(calls::sigwaitinfo(&set, nullptr)), handled);
+    const Handler interrupting(SIGUSR1, count);
+    const auto sender = start([] {
+      while (handled == 0) await(asyncio::sleep(1ms));
+      ::kill(::getpid(), SIGUSR2);
+    });
+    int signal = 0;
+    soon(SIGUSR1);
+    const int result = calls::sigwait(&set, &signal);
+    say(result, handled, signal == SIGUSR2 ? "USR2" : "?");
+    await(sender);
+  });
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  CHECK(say.take() == "EINTR 1 0 1 USR2");
 }
 
 TEST_CASE("select that is interrupted, or left by a jump, leaves its sets as they were") {
