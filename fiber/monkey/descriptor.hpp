@@ -4,6 +4,7 @@
 #include <fiber/monkey/real.hpp>
 
 #include <cerrno>
+#include <utility>
 
 #include <pthread.h>
 
@@ -26,6 +27,7 @@ class Descriptor {
     errno = error;
   }
   int get() const noexcept { return fd_; }
+  int release() noexcept { return std::exchange(fd_, -1); }
 
  private:
   int fd_;

@@ -2,7 +2,7 @@
 //
 // No event reports that somebody opens it: the task tries again, after 25 ms at most. Other files
 // are opened as ever.
-#include <fiber/monkey/descriptor.hpp>
+#include <fiber/monkey/holding.hpp>
 #include <fiber/monkey/hooks.hpp>
 #include <fiber/monkey/real.hpp>
 #include <fiber/monkey/transfer.hpp>
@@ -29,8 +29,8 @@ bool is_fifo(int directory, const char* path) noexcept {
 bool until_written(const Call& call, int fd) noexcept {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return false;
-  const Descriptor scratch_end(ends[0]);
-  const Descriptor scratch(ends[1]);
+  const HeldDescriptor scratch_end(call, ends[0]);
+  const HeldDescriptor scratch(call, ends[1]);
   Backoff backoff;
   while (!has_writer(fd, scratch.get()))
     if (!backoff.pause(call)) return false;
@@ -52,12 +52,10 @@ int open_fifo(const Call& call, int directory, const char* path, int flags, mode
   const int fd = reads ? real().openat(directory, path, flags | O_NONBLOCK, mode)
                        : open_to_write(call, directory, path, flags, mode);
   if (fd < 0) return fd;
-  if (reads && !until_written(call, fd)) {
-    const Descriptor closed(fd);
-    return -1;
-  }
+  HeldDescriptor held(call, fd);
+  if (reads && !until_written(call, fd)) return -1;
   ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) & ~O_NONBLOCK);
-  return call.done(fd);
+  return call.done(held.release());
 }
 
 // Whether the kernel would wait.

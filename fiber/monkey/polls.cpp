@@ -2,6 +2,7 @@
 //
 // The real call, with a time limit of 0, decides and fills in the results; the loop only reports
 // when to repeat the call.
+#include <fiber/monkey/holding.hpp>
 #include <fiber/monkey/hooks.hpp>
 #include <fiber/monkey/memory.hpp>
 #include <fiber/monkey/real.hpp>
@@ -11,7 +12,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
-#include <vector>
 
 #include <fcntl.h>
 #include <sys/select.h>
@@ -27,10 +27,8 @@ constexpr std::int64_t kSignalInterval = 20 * kMillisecond;
 class Waits {
  public:
   // Throws std::bad_alloc.
-  explicit Waits(std::size_t most) {
-    if (most <= std::size(few_)) return;
-    many_.resize(most);
-    all_ = many_.data();
+  Waits(const Call& call, std::size_t most) {
+    if (most > std::size(few_)) all_ = many_.make(call, most);
   }
   void add(int fd, std::uint32_t events) noexcept {
     all_[count_].fd = fd;
@@ -40,7 +38,7 @@ class Waits {
 
  private:
   DescriptorWait few_[8];
-  std::vector<DescriptorWait> many_;
+  HeldMemory<DescriptorWait> many_;
   DescriptorWait* all_ = few_;
   std::size_t count_ = 0;
 };
@@ -84,7 +82,7 @@ int poll_with(const Call& call, const pollfd* descriptors, nfds_t count, std::in
   const int result = now();
   if (result != 0 || timeout == 0) return result >= 0 ? call.done(result) : result;
   try {
-    Waits waits(count);
+    Waits waits(call, count);
     for (nfds_t i = 0; i < count; ++i)
       if (descriptors[i].fd >= 0)
         waits.add(descriptors[i].fd, static_cast<std::uint16_t>(descriptors[i].events));
@@ -150,8 +148,10 @@ class Sets {
   static bool is_readable(int count, const fd_set* set) noexcept {
     return set == nullptr || detail::is_readable(set, words_of(count) * sizeof(unsigned long));
   }
-  Sets(int count, fd_set* reading, fd_set* writing, fd_set* except)
-      : words_(words_of(count)), users_{reading, writing, except}, asked_(3 * words_) {
+  // Throws std::bad_alloc.
+  Sets(const Call& call, int count, fd_set* reading, fd_set* writing, fd_set* except)
+      : words_(words_of(count)), users_{reading, writing, except} {
+    if (count > FD_SETSIZE) asked_ = many_.make(call, 3 * words_);
     for (std::size_t i = 0; i < 3; ++i)
       if (users_[i] != nullptr)
         std::copy_n(reinterpret_cast<const unsigned long*>(users_[i]), words_, part(i));
@@ -170,8 +170,8 @@ class Sets {
   }
   std::size_t size() const noexcept {
     std::size_t bits = 0;
-    for (const unsigned long word : asked_)
-      bits += static_cast<std::size_t>(__builtin_popcountl(word));
+    for (std::size_t i = 0; i < 3 * words_; ++i)
+      bits += static_cast<std::size_t>(__builtin_popcountl(asked_[i]));
     return bits;
   }
   void add_to(Waits& waits, int count) noexcept {
@@ -190,11 +190,13 @@ class Sets {
   static std::size_t words_of(int count) noexcept {
     return (static_cast<std::size_t>(count) + kBits - 1) / kBits;
   }
-  unsigned long* part(std::size_t i) noexcept { return asked_.data() + i * words_; }
+  unsigned long* part(std::size_t i) noexcept { return asked_ + i * words_; }
 
   std::size_t words_;
   fd_set* users_[3];
-  std::vector<unsigned long> asked_;
+  unsigned long few_[3 * FD_SETSIZE / kBits]{};
+  HeldMemory<unsigned long> many_;
+  unsigned long* asked_ = few_;
 };
 
 // The kernel looks at no more bits than its table of this process has places; programs that pass
@@ -223,8 +225,8 @@ template <class Ask>
 int select_with(const Call& call, int count, fd_set* reading, fd_set* writing, fd_set* except,
                 std::int64_t timeout, bool has_mask, Ask now) noexcept {
   try {
-    Sets sets(count, reading, writing, except);
-    Waits waits(sets.size());
+    Sets sets(call, count, reading, writing, except);
+    Waits waits(call, sets.size());
     sets.add_to(waits, count);
     const int result = until_ready(call, waits, timeout, has_mask, [&] {
       const int found = now();
@@ -287,7 +289,7 @@ int epoll_pwait_(int fd, epoll_event* events, int most, int timeout,
   const Call call;
   if (!call || timeout == 0 || most <= 0)
     return real().epoll_pwait(fd, events, most, timeout, mask);
-  Waits waits(1);
+  Waits waits(call, 1);
   waits.add(fd, EPOLLIN);
   return until_ready(call, waits, timeout < 0 ? -1 : timeout * kMillisecond, mask != nullptr,
                      [=] { return real().epoll_pwait(fd, events, most, 0, mask); });
@@ -298,7 +300,7 @@ int epoll_pwait2_(int fd, epoll_event* events, int most, const timespec* timeout
   const Call call;
   if (!call || most <= 0 || !is_usable(timeout) || (timeout != nullptr && !is_valid(*timeout)))
     return real().epoll_pwait2(fd, events, most, timeout, mask);
-  Waits waits(1);
+  Waits waits(call, 1);
   waits.add(fd, EPOLLIN);
   return until_ready(call, waits, timeout == nullptr ? -1 : nanoseconds(*timeout), mask != nullptr,
                      [=] { return real().epoll_pwait(fd, events, most, 0, mask); });

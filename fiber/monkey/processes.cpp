@@ -1,7 +1,7 @@
 // Waiting for child processes.
 #include <fiber/core/own_thread.hpp>
 #include <fiber/core/signal_mask.hpp>
-#include <fiber/monkey/descriptor.hpp>
+#include <fiber/monkey/holding.hpp>
 #include <fiber/monkey/hooks.hpp>
 #include <fiber/monkey/interruptions.hpp>
 #include <fiber/monkey/memory.hpp>
@@ -60,8 +60,8 @@ int wait_for_child(Call& call, End end, F attempt) noexcept {
 }
 
 // The descriptor of a child; none for 0.
-auto end_of(pid_t pid) noexcept {
-  return [pid] { return Descriptor(pid > 0 ? descriptor_of(pid) : -1); };
+auto end_of(const Call& call, pid_t pid) noexcept {
+  return [&call, pid] { return HeldDescriptor(call, pid > 0 ? descriptor_of(pid) : -1); };
 }
 
 // A descriptor of the program's, which is not closed here.
@@ -74,7 +74,7 @@ pid_t wait4_(pid_t pid, int* status, int options, rusage* usage) noexcept {
   Call call;
   if (!call || (options & WNOHANG) != 0) return real().wait4(pid, status, options, usage);
   const bool only_end = (options & (WUNTRACED | WCONTINUED)) == 0;
-  return wait_for_child(call, end_of(pid > 0 && only_end ? pid : 0),
+  return wait_for_child(call, end_of(call, pid > 0 && only_end ? pid : 0),
                         [=] { return real().wait4(pid, status, options | WNOHANG, usage); });
 }
 
@@ -100,7 +100,8 @@ int waitid_(idtype_t type, id_t id, siginfo_t* info, int options) noexcept {
   };
   const bool only_end = (options & (WSTOPPED | WCONTINUED)) == 0;
   if (type != P_PIDFD)
-    return wait_for_child(call, end_of(type == P_PID && only_end ? static_cast<pid_t>(id) : 0),
+    return wait_for_child(call,
+                          end_of(call, type == P_PID && only_end ? static_cast<pid_t>(id) : 0),
                           attempt) > 0
                ? 0
                : -1;
@@ -225,7 +226,7 @@ int system_(const char* command) noexcept {
   int status = -1;
   pid_t ended = -1;
   do
-    ended = wait_for_child(call, end_of(pid),
+    ended = wait_for_child(call, end_of(call, pid),
                            [&] { return real().wait4(pid, &status, WNOHANG, nullptr); });
   while (ended < 0 && errno == EINTR && !call.task().has_told_library());
   if (ended == pid) return call.done(1), status;

@@ -1,5 +1,5 @@
 // Waiting for a signal that is blocked.
-#include <fiber/monkey/descriptor.hpp>
+#include <fiber/monkey/holding.hpp>
 #include <fiber/monkey/hooks.hpp>
 #include <fiber/monkey/memory.hpp>
 #include <fiber/monkey/real.hpp>
@@ -26,7 +26,7 @@ int sigtimedwait_(const sigset_t* set, siginfo_t* info, const timespec* timeout)
   int signal = attempt();
   if (signal >= 0) return call.done(signal);
   if (timeout != nullptr && nanoseconds(*timeout) == 0) return signal;  // a question, no wait
-  const Descriptor pending(::signalfd(-1, set, SFD_NONBLOCK | SFD_CLOEXEC));
+  const HeldDescriptor pending(call, ::signalfd(-1, set, SFD_NONBLOCK | SFD_CLOEXEC));
   Backoff backoff;
   for (; signal < 0; signal = attempt()) {
     if (errno != EAGAIN && errno != EINTR) return signal;

@@ -4,7 +4,7 @@
 // of the stream is empty, the replacements wait until the descriptor is readable before they call
 // libc's functions, which then find something to read. A line or a block that comes in parts is put
 // together.
-#include <fiber/monkey/descriptor.hpp>
+#include <fiber/monkey/holding.hpp>
 #include <fiber/monkey/hooks.hpp>
 #include <fiber/monkey/real.hpp>
 #include <fiber/monkey/stdio.hpp>
@@ -323,7 +323,7 @@ int pclose_(FILE* stream) noexcept {
   const pid_t pid = call && stream != nullptr && stream->_fileno >= 0 ? program_of(stream) : 0;
   if (pid == 0) return real().pclose(stream);
   close_end(stream);
-  const Descriptor end(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  const HeldDescriptor end(call, static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   bool ended = end.get() < 0;
   while (!ended) {
     ended = call.wait(end.get(), EPOLLIN, kNever) != Wake::failed;

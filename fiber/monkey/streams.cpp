@@ -1,6 +1,7 @@
 // read, write and their vectors, for sockets, pipes and all other descriptors.
 #include <fiber/monkey/descriptor.hpp>
 #include <fiber/monkey/files.hpp>
+#include <fiber/monkey/holding.hpp>
 #include <fiber/monkey/hooks.hpp>
 #include <fiber/monkey/memory.hpp>
 #include <fiber/monkey/real.hpp>
@@ -170,8 +171,8 @@ std::optional<ssize_t> write_terminal(const Call& call, int fd, const iovec* vec
   const bool opens = !is_one_of_a_kind(fd);
   char path[32];
   std::snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-  const Descriptor second(opens ? real().open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
-                                : -1);
+  const HeldDescriptor second(
+      call, opens ? real().open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC) : -1);
   if (opens && second.get() < 0) return std::nullopt;
   Buffers buffers(vectors, static_cast<std::size_t>(count));
   return whole(call, fd, Direction::writing, buffers, [&](Buffers& rest) {

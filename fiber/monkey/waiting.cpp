@@ -1,5 +1,6 @@
 #include <fiber/asyncio/selectors.hpp>
 #include <fiber/monkey/alarms.hpp>
+#include <fiber/monkey/holding.hpp>
 #include <fiber/monkey/real.hpp>
 #include <fiber/monkey/state.hpp>
 #include <fiber/monkey/stdio.hpp>
@@ -142,6 +143,7 @@ Wake Call::wait_undisturbed(Waiter** shown) const noexcept {
 Wake Call::wait_for(std::span<DescriptorWait> descriptors, std::int64_t deadline, Waiter** shown,
                     bool restarts) const noexcept {
   restarts = restarts && !has_progress_;
+  if (!holds_) Holding::let_go_of_lost(*this);
   if (is_interrupted_by_signals(*task_)) [[unlikely]]
     return wait_for_signals_too(descriptors, deadline, shown, restarts);
   for (;;) {

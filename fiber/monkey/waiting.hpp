@@ -118,6 +118,8 @@ class Call {
   // From now on a handler ends the call even with SA_RESTART: something has been done, of which the
   // call tells.
   void progress() const noexcept { has_progress_ = true; }
+  // Of a Holding. Returns false if the call has held something before.
+  bool begins_to_hold() const noexcept { return !std::exchange(holds_, true); }
 
   // Runs `function` on a thread of the default executor and stores its result. `function` must own
   // its data, since it goes on when the task is cancelled. Returns false with errno set; ENOSYS if
@@ -171,6 +173,7 @@ class Call {
   int error_ = errno;
   bool looks_first_ = false;
   mutable bool has_progress_ = false;
+  mutable bool holds_ = false;
   mutable bool has_looked_ = false;
   mutable std::optional<Signals> signals_;
 };

@@ -8,16 +8,23 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/select.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <cerrno>
 #include <csetjmp>
 #include <ctime>
+#include <iostream>
 #include <string>
+#include <vector>
 
+#include "monkey/stdio_calls.hpp"
 #include "monkey/support.hpp"
 #include "monkey/thread_calls.hpp"
+#include "support/child_process.hpp"
+#include "support/folder.hpp"
+#include "support/leak_check.hpp"
 
 using namespace monkey_test;
 
@@ -341,6 +348,57 @@ TEST_CASE("a handler may jump out of the call, and call what is patched") {
     say(error_of(calls::read(ends.a, &byte, 1)));
   });
   CHECK(say.take() == "jumped jumped jumped 1");
+}
+
+namespace {
+
+// Leaves calls that wait by jumps, over and over. Returns how many more descriptors are open then
+// than after the first round.
+long more_descriptors_after_jumps(const char* fifo) {
+  const Handler handler(SIGUSR1, [](int) { ::siglongjmp(target, 1); });
+  const pid_t child = ::fork();
+  if (child == 0)
+    for (;;) ::pause();
+  long more = 0;
+  run_interrupted([&] {
+    const Ends ends = socket_pair();
+    std::vector<pollfd> many(100, {.fd = ends.a, .events = POLLIN, .revents = 0});
+    sigset_t set;
+    ::sigemptyset(&set);
+    ::sigaddset(&set, SIGUSR2);
+    const auto leave = [](auto call) {
+      if (sigsetjmp(target, 1) != 0) return;
+      soon(SIGUSR1);
+      call();
+      throw fiber::RuntimeError("not left");
+    };
+    const auto leave_all = [&] {
+      leave([&] { calls::waitpid(child, nullptr, 0); });
+      leave([&] { calls::sigwaitinfo(&set, nullptr); });
+      leave([&] { calls::open(fifo, O_RDONLY); });
+      leave([&] { calls::poll(many.data(), many.size(), -1); });
+    };
+    leave_all();
+    const long before = support::Holdings::now().descriptors;
+    for (int i = 0; i < 5; ++i) leave_all();
+    more = support::Holdings::now().descriptors - before;
+  });
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  return more;
+}
+
+}  // namespace
+
+// In a child: the last call of each kind holds on until there is another one.
+TEST_CASE("what a call held that was left by a jump is let go by a later one") {
+  const support::Folder folder;
+  const std::string fifo = folder / "fifo";
+  REQUIRE(::mkfifo(fifo.c_str(), 0600) == 0);
+  const support::ChildResult result = support::run_child(
+      {.body = [&] { std::cout << more_descriptors_after_jumps(fifo.c_str()) << std::endl; }});
+  CHECK(result.errors == "");
+  CHECK(result.out() == "0\n");
 }
 
 TEST_CASE("a handler of SIGCHLD takes no child from the call that waits for it") {
