@@ -284,6 +284,13 @@ int pselect_(int count, fd_set* reading, fd_set* writing, fd_set* except, const 
 
 // --- epoll --------------------------------------------------------------------------------------
 
+// The kernel's epoll_pwait takes no signal of its mask if it does not wait; ppoll does.
+int ready_now(int fd, epoll_event* events, int most, const sigset_t* mask) noexcept {
+  const int result = real().epoll_pwait(fd, events, most, 0, mask);
+  const timespec none{};
+  return result == 0 && mask != nullptr ? real().ppoll(nullptr, 0, &none, mask) : result;
+}
+
 int epoll_pwait_(int fd, epoll_event* events, int most, int timeout,
                  const sigset_t* mask) noexcept {
   const Call call;
@@ -292,7 +299,7 @@ int epoll_pwait_(int fd, epoll_event* events, int most, int timeout,
   Waits waits(call, 1);
   waits.add(fd, EPOLLIN);
   return until_ready(call, waits, timeout < 0 ? -1 : timeout * kMillisecond, mask != nullptr,
-                     [=] { return real().epoll_pwait(fd, events, most, 0, mask); });
+                     [=] { return ready_now(fd, events, most, mask); });
 }
 
 int epoll_pwait2_(int fd, epoll_event* events, int most, const timespec* timeout,
@@ -303,7 +310,7 @@ int epoll_pwait2_(int fd, epoll_event* events, int most, const timespec* timeout
   Waits waits(call, 1);
   waits.add(fd, EPOLLIN);
   return until_ready(call, waits, timeout == nullptr ? -1 : nanoseconds(*timeout), mask != nullptr,
-                     [=] { return real().epoll_pwait(fd, events, most, 0, mask); });
+                     [=] { return ready_now(fd, events, most, mask); });
 }
 
 int epoll_wait_(int fd, epoll_event* events, int most, int timeout) noexcept {

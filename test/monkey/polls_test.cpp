@@ -268,6 +268,29 @@ TEST_CASE("epoll_wait waits on the loop") {
   CHECK(say.take() == "writes 42");
 }
 
+TEST_CASE("a signal that its mask lets through ends epoll_pwait2") {
+  static volatile int handled = 0;
+  struct sigaction action {
+  }, old_action{};
+  action.sa_handler = [](int) { handled = handled + 1; };
+  ::sigaction(SIGUSR1, &action, &old_action);
+  sigset_t blocked, before;
+  ::sigemptyset(&blocked);
+  ::sigaddset(&blocked, SIGUSR1);
+  ::pthread_sigmask(SIG_BLOCK, &blocked, &before);
+  run([&] {
+    const Descriptor set(::epoll_create1(EPOLL_CLOEXEC));
+    const timespec hour{.tv_sec = 3600, .tv_nsec = 0};
+    epoll_event event{};
+    ::kill(::getpid(), SIGUSR1);
+    CHECK(calls::epoll_pwait2(set, &event, 1, &hour, &before) == -1);  // as epoll_pwait does
+    CHECK(errno == EINTR);
+  });
+  CHECK(handled == 1);
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  ::sigaction(SIGUSR1, &old_action, nullptr);
+}
+
 TEST_CASE("epoll_pwait2 waits on the loop, to the nanosecond") {
   Events say;
   run([&] {
