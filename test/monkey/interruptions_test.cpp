@@ -396,9 +396,8 @@ TEST_CASE("what a call held that was left by a jump is let go by a later one") {
   const std::string fifo = folder / "fifo";
   REQUIRE(::mkfifo(fifo.c_str(), 0600) == 0);
   const support::ChildResult result = support::run_child(
-      {.body = [&] { std::cout << more_descriptors_after_jumps(fifo.c_str()) << std::endl; }});
-  CHECK(result.errors == "");
-  CHECK(result.out() == "0\n");
+      {.body = [&] { std::cerr << more_descriptors_after_jumps(fifo.c_str()); }});
+  CHECK(result.errors == "0");
 }
 
 TEST_CASE("a handler of SIGCHLD takes no child from the call that waits for it") {
