@@ -183,8 +183,8 @@ class FIBER_API Response : public StreamResponse {
   const std::string& body() const noexcept;
   void body(std::string bytes) const;
   const std::string& text() const noexcept { return body(); }  ///< as encoded
-  /// Sets the charset to utf-8 if there is none, and the content type to text/plain likewise. Throws
-  /// ValueError for a text that cannot be encoded in the charset.
+  /// Sets the charset to utf-8 if there is none, and the content type to text/plain likewise.
+  /// Throws ValueError for a text that cannot be encoded in the charset.
   void text(std::string text) const;
 };
 

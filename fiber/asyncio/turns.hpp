@@ -40,8 +40,8 @@ class FIBER_API Turns {
   fiber::detail::GreenletThread* greenlets;
   /// The greenlet that called run_forever: the hub, except in an eager step (then: the creator).
   fiber::detail::GreenletObject* root = nullptr;
-  /// The greenlet in whose place code of the user's runs while one fiber hands over to the next: the
-  /// suspended one, or the hub when that fiber has ended. Null at any other time.
+  /// While one fiber hands over to the next, user code may run: in the place of this greenlet, the
+  /// suspended one, or the hub if the fiber has ended. Null at any other time.
   fiber::detail::GreenletObject* between_fibers = nullptr;
   std::uint64_t iterations = 0;  ///< begun so far
   /// Thrown out of run_forever as soon as the hub runs (KeyboardInterrupt, SystemExit).

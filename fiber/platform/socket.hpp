@@ -14,9 +14,8 @@ namespace fiber::platform {
 // aiohttp.web.
 FIBER_API ssize_t send_file(int socket, int file, off_t& offset, std::size_t size) noexcept;
 
-// Returns whether a connected socket, or each connection of a listening one, is plain TCP: a read of
-// it that returns less than there was room for has emptied it. False where the platform does not
-// tell.
+// Returns whether a connected socket, or each connection of a listening one, is plain TCP: a read
+// that returns less than there was room for has emptied it. False where the platform does not tell.
 bool is_plain_tcp(int socket) noexcept;
 
 }  // namespace fiber::platform

@@ -225,8 +225,8 @@ std::string place_of(const Record& record) {
   return text;
 }
 
-// glibc keeps the functions that it calls at exit, such as the ends of static variables, in blocks of
-// 32. In a fresh block there is room for all that a scenario adds.
+// glibc keeps the functions that it calls at exit, such as the ends of static variables, in blocks
+// of 32. In a fresh block there is room for all that a scenario adds.
 void make_room_at_exit() {
   const long before = live_blocks();
   for (int i = 0; i < 64 && live_blocks() == before; ++i) std::atexit([] {});

@@ -86,7 +86,7 @@ FAULTS_SCENARIO(asynchronous_generators) {
 }
 
 // A whole report, requested by a signal: observing threads, and text of tasks of all kinds.
-// A fault may end the creator of the tasks before they start: the objects they refer to live longer.
+// A fault may end the creator of the tasks before they start: objects that they use live longer.
 FAULTS_SCENARIO(reports_on_signals) {
   asyncio::Event never;
   std::vector<asyncio::Task<>> tasks;
