@@ -183,14 +183,19 @@ void HandleObject::run() {
     bool outer = std::exchange(handle->called_now_, true);
     ~Call() {
       handle->called_now_ = outer;
-      if (handle->once_ || handle->cancelled()) handle->drop_callable();
+      if (handle->cancelled()) [[unlikely]]
+        handle->drop_callable();
     }
   } now{this};
   if (!cancelled()) call();
 }
 
 void LoopObject::run_handle(HandleObject* handle) {
-  const Handle held(core::Ref<HandleObject>::adopt(handle));
+  struct Held {
+    Handle its;
+    ~Held() { its.object()->called(); }
+  };
+  const Held held{Handle(core::Ref<HandleObject>::adopt(handle))};
   const auto call = [&] {
     const InContext in_context(turns_.hub, handle->context.get());
     handle->run();
@@ -199,7 +204,7 @@ void LoopObject::run_handle(HandleObject* handle) {
   // Outside of the catch block: the user's exception handler may end the thread.
   if (error) {
     errors_.report_failure("Exception in callback",
-                           {.exception = std::exchange(error, nullptr), .handle = held});
+                           {.exception = std::exchange(error, nullptr), .handle = held.its});
     turns_.throw_interrupt();
   }
   if (signals_.any()) signals_.look(false);

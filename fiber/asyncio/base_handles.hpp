@@ -44,6 +44,10 @@ class FIBER_API HandleObject : public Callback {
   /// Makes the handle drop its callable after the first call: the callable may own the object that
   /// keeps the handle.
   void call_once() noexcept { once_ = true; }
+  /// Called by the loop after a call and the report of its exception.
+  void called() noexcept {
+    if (once_) drop_callable();
+  }
   /// Drops the callable and a reference, on the loop's thread, when the loop will not call it.
   void abandon() noexcept {
     drop_callable();
