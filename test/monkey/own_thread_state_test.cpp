@@ -129,7 +129,7 @@ TEST_CASE("a cancelled call is cut short in a task with a thread state of its ow
 TEST_CASE("in debug mode a task is named that leaves its locale to others while it waits") {
   std::vector<std::string> messages;
   asyncio::set_log_handler([&](const asyncio::LogRecord& record) {
-    const auto at = record.message.find("> gave way");
+    const auto at = record.message.find("> suspended");
     messages.push_back(at != std::string::npos ? record.message.substr(at) : record.message);
   });
   const Patch patch;
