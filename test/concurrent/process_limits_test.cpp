@@ -12,6 +12,8 @@
 
 using namespace fiber::concurrent::futures;
 
+#if !defined(FIBER_ASAN)  // UndefinedBehaviorSanitizer needs a pipe for its first look at a class
+
 namespace {
 
 // Allows descriptors below a number alone, while it lives; those that are open stay so.
@@ -51,3 +53,4 @@ TEST_CASE("a pool that the kernel does not let wait for its workers is broken") 
   CHECK(text.find("Exception in the manager of a process pool:") != std::string::npos);
   CHECK(text.find("Invalid argument") != std::string::npos);
 }
+#endif
