@@ -168,8 +168,7 @@ class SignalsOfTerminal {
  public:
   explicit SignalsOfTerminal(bool ignores) noexcept : ignores_(ignores) {
     ::sigemptyset(&standard_);
-    struct sigaction ignored {};
-    ignored.sa_handler = SIG_IGN;
+    const struct sigaction ignored = ignoring();
     for (std::size_t i = 0; i < std::size(kSignals); ++i) {
       ::sigaction(kSignals[i], ignores_ ? &ignored : nullptr, &before_[i]);
       if (before_[i].sa_handler != SIG_IGN) ::sigaddset(&standard_, kSignals[i]);
@@ -179,8 +178,13 @@ class SignalsOfTerminal {
   SignalsOfTerminal& operator=(const SignalsOfTerminal&) = delete;
   ~SignalsOfTerminal() {
     const int error = errno;
-    for (std::size_t i = 0; ignores_ && i < std::size(kSignals); ++i)
+    const struct sigaction ignored = ignoring();
+    for (std::size_t i = 0; ignores_ && i < std::size(kSignals); ++i) {
+      // Signals are blocked while the task waits: those that have come are still there, and
+      // ignoring them once more drops them.
+      ::sigaction(kSignals[i], &ignored, nullptr);
       ::sigaction(kSignals[i], &before_[i], nullptr);
+    }
     errno = error;
   }
   // Returns the signals whose default action the command has: those that the program did not
@@ -189,6 +193,11 @@ class SignalsOfTerminal {
 
  private:
   static constexpr int kSignals[] = {SIGINT, SIGQUIT};
+  static struct sigaction ignoring() noexcept {
+    struct sigaction ignored {};
+    ignored.sa_handler = SIG_IGN;
+    return ignored;
+  }
   bool ignores_;
   sigset_t standard_;
   struct sigaction before_[std::size(kSignals)];

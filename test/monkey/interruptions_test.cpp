@@ -350,6 +350,8 @@ TEST_CASE("a handler may jump out of the call, and call what is patched") {
   CHECK(say.take() == "jumped jumped jumped 1");
 }
 
+// AddressSanitizer moves variables from the stack, where frames that are left are told from others.
+#if !defined(FIBER_ASAN)
 namespace {
 
 // Leaves calls that wait by jumps, over and over. Returns how many more descriptors are open then
@@ -399,6 +401,7 @@ TEST_CASE("what a call held that was left by a jump is let go by a later one") {
       {.body = [&] { std::cerr << more_descriptors_after_jumps(fifo.c_str()); }});
   CHECK(result.errors == "0");
 }
+#endif
 
 TEST_CASE("a handler of SIGCHLD takes no child from the call that waits for it") {
   Said say;
