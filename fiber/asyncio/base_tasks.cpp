@@ -318,8 +318,7 @@ void TaskBase::wait_slow(FutureBase* future) {
   check_awakening(future);
 }
 
-// In a greenlet of the user's own.
-void TaskBase::give_way_slow() {
+void TaskBase::give_way_elsewhere() {
   Turns& turns = loop_->turns();
   fiber::detail::GreenletObject* self = turns.greenlets->current;
   fiber::detail::retain(self);

@@ -149,8 +149,8 @@ class FIBER_API TaskBase : public FutureBase {
   }
   /// Suspends until `future` is done. Throws CancelledError.
   FIBER_INLINE void wait(FutureBase* future);
-  /// Gives way for exactly one iteration. Throws CancelledError.
-  FIBER_INLINE void give_way();
+  /// Gives way for exactly one iteration, in a greenlet of the user's own. Throws CancelledError.
+  void give_way_elsewhere();
   [[noreturn]] void throw_cancelled();
   /// Throws if the task is abandoned. Called after a call that may have let the loop end.
   void check_abandoned() {
@@ -174,7 +174,6 @@ class FIBER_API TaskBase : public FutureBase {
   std::string repr_before_wait() const;
   std::string repr_after_wait() const;
   void wait_slow(FutureBase* future);
-  void give_way_slow();
   void check_awakening(FutureBase* future);
   void unreferenced() noexcept override;
   void run();  ///< the whole life of the body, on its own stack
@@ -339,17 +338,6 @@ FIBER_INLINE void TaskBase::wait(FutureBase* future) {
     check_awakening(future);
   else
     future->set_log_traceback(false);
-}
-
-FIBER_INLINE void TaskBase::give_way() {
-  Turns& turns = loop_->turns();
-  if (turns.greenlets->current != &*greenlet_) [[unlikely]] {
-    give_way_slow();
-    return;
-  }
-  loop_->push(Entry(this));
-  turns.suspend(this);
-  check_cancelled();
 }
 
 }  // namespace fiber::asyncio::detail
