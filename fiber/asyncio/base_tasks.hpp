@@ -340,4 +340,17 @@ FIBER_INLINE void TaskBase::wait(FutureBase* future) {
     future->set_log_traceback(false);
 }
 
+/// Gives way for exactly one iteration.
+FIBER_INLINE void yield_now() {
+  const Running now = running_for_await();
+  Turns& turns = now.loop->turns();
+  if (turns.greenlets->current != now.task->own_greenlet()) [[unlikely]] {
+    now.task->give_way_elsewhere();
+    return;
+  }
+  now.loop->push(Entry(now.task));
+  turns.suspend(now.task);
+  now.task->check_cancelled();
+}
+
 }  // namespace fiber::asyncio::detail

@@ -287,19 +287,6 @@ namespace detail {
 
 FIBER_API void sleep_for(std::int64_t nanoseconds);
 
-/// Gives way for exactly one iteration.
-FIBER_INLINE void yield_now() {
-  const Running now = running_for_await();
-  Turns& turns = now.loop->turns();
-  if (turns.greenlets->current != now.task->own_greenlet()) [[unlikely]] {
-    now.task->give_way_elsewhere();
-    return;
-  }
-  now.loop->push(Entry(now.task));
-  turns.suspend(now.task);
-  now.task->check_cancelled();
-}
-
 struct [[nodiscard]] Sleep {
   std::int64_t delay;
   FIBER_INLINE void await_() && {
