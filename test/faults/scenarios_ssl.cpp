@@ -25,12 +25,9 @@ namespace {
 
 void talk() {
   asyncio::run([] {
-    auto server = support::start_tls_server(support::echo, support::server_context());
-    struct Close {
-      asyncio::Server& server;
-      ~Close() { server.close(); }
-    } close{server};
-    auto [reader, writer] = await(support::connect_tls(server, support::client_context()));
+    const faults::Closing<asyncio::Server> server{
+        support::start_tls_server(support::echo, support::server_context())};
+    auto [reader, writer] = await(support::connect_tls(server.its, support::client_context()));
     const std::string sent(40'000, 'x');
     writer.write(sent);
     await(writer.drain());
@@ -38,8 +35,8 @@ void talk() {
     require(got == sent, "an echo through TLS");
     writer.close();
     await(writer.wait_closed());
-    server.close();
-    await(server.wait_closed());
+    server.its.close();
+    await(server.its.wait_closed());
   });
 }
 
@@ -49,13 +46,10 @@ FAULTS_SCENARIO(tls_streams, talk) { talk(); }
 
 FAULTS_SCENARIO(tls_refusals, talk) {
   asyncio::run([] {
-    auto server = support::start_tls_server(support::echo, support::server_context("other.pem"));
-    struct Close {
-      asyncio::Server& server;
-      ~Close() { server.close(); }
-    } close{server};
+    const faults::Closing<asyncio::Server> server{
+        support::start_tls_server(support::echo, support::server_context("other.pem"))};
     try {
-      await(support::connect_tls(server, support::client_context()));
+      await(support::connect_tls(server.its, support::client_context()));
       require(false, "a certificate of another name");
     } catch (const ssl::SSLCertVerificationError&) {
     }
@@ -95,12 +89,9 @@ FAULTS_SCENARIO(tls_upgrades, talk) {
 
 FAULTS_SCENARIO(tls_files_sent, talk) {
   asyncio::run([] {
-    auto server = support::start_tls_server(support::echo, support::server_context());
-    struct Close {
-      asyncio::Server& server;
-      ~Close() { server.close(); }
-    } close{server};
-    auto [reader, writer] = await(support::connect_tls(server, support::client_context()));
+    const faults::Closing<asyncio::Server> server{
+        support::start_tls_server(support::echo, support::server_context())};
+    auto [reader, writer] = await(support::connect_tls(server.its, support::client_context()));
     const asyncio::StreamReader& from = reader;
     auto reading = asyncio::create_task([from] { return await(from.readexactly(50'000)); });
     struct File {
