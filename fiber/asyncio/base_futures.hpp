@@ -37,6 +37,9 @@ struct LeafCallback : Callback, Leaf {
   LeafCallback() noexcept : Callback(Kind::leaf) {}
   /// Called in place of run when the loop is closed while this is in the queue.
   void (*drop)(LeafCallback* self) noexcept = nullptr;
+  /// Returns the task or the combined future (a gather, a shield, the waiter of wait()) for which
+  /// this waits, null if it is gone. A null pointer: not known. For code that looks at waiting tasks.
+  FutureBase* (*dependent)(const LeafCallback& self) noexcept = nullptr;
   bool queued = false;  ///< in the ready queue: must stay in place until it has run or is dropped
 };
 

@@ -42,10 +42,12 @@ void add_awaiters(const FutureBase& future, std::vector<TaskBase*>& tasks,
       add(static_cast<const detail::TaskWakeup&>(each).task);
     } else if (each.kind == detail::Callback::Kind::leaf) {
       const auto& leaf = static_cast<const detail::LeafCallback&>(each);
-      if (TaskBase* parent = detail::group_parent(leaf))
-        add(parent);
-      else if (const FutureBase* combined = detail::combined_future(leaf))
-        add_awaiters(*combined, tasks, seen);
+      FutureBase* dependent = leaf.dependent != nullptr ? leaf.dependent(leaf) : nullptr;
+      if (dependent == nullptr) continue;
+      if (dependent->is_task())
+        add(static_cast<TaskBase*>(dependent));
+      else
+        add_awaiters(*dependent, tasks, seen);
     }
   }
 }

@@ -41,6 +41,9 @@ void GatherBase::listen(std::size_t index) noexcept {
   node.child = &child;
   node.run = &GatherBase::on_child;
   node.drop = &GatherBase::on_drop;
+  node.dependent = [](const LeafCallback& leaf) noexcept -> FutureBase* {
+    return static_cast<const Node&>(leaf).gather;
+  };
   child.add(&node);
   if (++registered_ == 1) retain();
 }
@@ -296,6 +299,9 @@ void wait_for_any(std::vector<FutureBase*>& futures, const std::optional<nanosec
     node.future = futures[i];
     node.run = &WaitBlock::on_done;
     node.drop = &WaitBlock::on_drop;
+    node.dependent = [](const LeafCallback& leaf) noexcept -> FutureBase* {
+      return &static_cast<const WaitBlock::Node&>(leaf).block->waiter;
+    };
     --claimed.left;
     futures[i]->add_or_schedule_claimed(&node);
   }
@@ -310,6 +316,9 @@ struct Release : LeafCallback {
     waiter.retain();
     run = &Release::end_wait;
     drop = [](LeafCallback*) noexcept {};
+    dependent = [](const LeafCallback& leaf) noexcept -> FutureBase* {
+      return &const_cast<Release&>(static_cast<const Release&>(leaf)).waiter;
+    };
   }
   static void end_wait(Leaf* leaf) noexcept {
     auto* self = static_cast<Release*>(leaf);
@@ -350,6 +359,9 @@ ShieldBase::ShieldBase(LoopObject* loop, FutureRef inner) noexcept
   inner_node_.shield = this;
   inner_node_.run = &ShieldBase::on_inner;
   inner_node_.drop = &ShieldBase::on_drop;
+  inner_node_.dependent = [](const LeafCallback& leaf) noexcept -> FutureBase* {
+    return static_cast<const Node&>(leaf).shield;
+  };
   outer_node_.shield = this;
   outer_node_.run = &ShieldBase::on_outer;
   outer_node_.drop = &ShieldBase::on_drop;
@@ -413,18 +425,6 @@ void ShieldBase::on_outer(Leaf* leaf) noexcept {
   // The inner future's outcome is not needed any more: a failure has no taker now.
   if (!shield->inner_node_.queued) shield->inner_ = FutureRef();
   shield->release();
-}
-
-// --- for code that looks at waiting tasks -------------------------------------------------------
-
-FutureBase* combined_future(const LeafCallback& leaf) noexcept {
-  if (leaf.run == &GatherBase::on_child) return static_cast<const GatherBase::Node&>(leaf).gather;
-  if (leaf.run == &WaitBlock::on_done)
-    return &static_cast<const WaitBlock::Node&>(leaf).block->waiter;
-  if (leaf.run == &ShieldBase::on_inner) return static_cast<const ShieldBase::Node&>(leaf).shield;
-  if (leaf.run == &Release::end_wait)
-    return &const_cast<Release&>(static_cast<const Release&>(leaf)).waiter;
-  return nullptr;
 }
 
 }  // namespace fiber::asyncio::detail

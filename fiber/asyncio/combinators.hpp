@@ -116,7 +116,6 @@ class FIBER_API GatherBase : public FutureBase, LoopDependent {
     GatherBase* gather = nullptr;
     FutureBase* child = nullptr;
   };
-  friend FutureBase* combined_future(const LeafCallback& leaf) noexcept;
   friend class Cancellation;
   friend class GatherInTurn;
   void listen(std::size_t index) noexcept;  ///< with a claim
@@ -337,11 +336,6 @@ FIBER_API void wait_for_any(std::vector<FutureBase*>& futures,
 /// Cancels a future and waits for its end.
 FIBER_API void cancel_and_wait(FutureBase& future);
 
-/// Returns the future that depends on the one with which the leaf is registered: a gather, a
-/// shield, the waiter of wait() and wait_for(); null if that is unknown. For code that looks at
-/// waiting tasks.
-FutureBase* combined_future(const LeafCallback& leaf) noexcept;
-
 // --- shield ---
 
 class FIBER_API ShieldBase : public FutureBase, LoopDependent {
@@ -358,7 +352,6 @@ class FIBER_API ShieldBase : public FutureBase, LoopDependent {
   struct Node : LeafCallback {
     ShieldBase* shield = nullptr;
   };
-  friend FutureBase* combined_future(const LeafCallback& leaf) noexcept;
   static void on_inner(Leaf* leaf) noexcept;
   static void on_outer(Leaf* leaf) noexcept;
   static void on_drop(LeafCallback* leaf) noexcept;

@@ -35,6 +35,10 @@ struct TaskGroup::Child : detail::LeafCallback {
       auto* self = static_cast<Child*>(leaf);
       if (self->group == nullptr) delete self;
     };
+    dependent = [](const detail::LeafCallback& leaf) noexcept -> detail::FutureBase* {
+      const TaskGroup* its = static_cast<const Child&>(leaf).group;
+      return its != nullptr ? static_cast<detail::FutureBase*>(its->parent_.get()) : nullptr;
+    };
   }
   TaskGroup* group;  // null once the group is gone
   FutureRef task;
@@ -43,12 +47,6 @@ struct TaskGroup::Child : detail::LeafCallback {
 
 core::Links<TaskGroup::Child>& TaskGroup::InGroup::of(Child& child) noexcept {
   return child.in_group;
-}
-
-detail::TaskBase* detail::group_parent(const LeafCallback& leaf) noexcept {
-  if (leaf.run != &TaskGroup::on_task_done) return nullptr;
-  const TaskGroup* group = static_cast<const TaskGroup::Child&>(leaf).group;
-  return group != nullptr ? static_cast<TaskBase*>(group->parent_.get()) : nullptr;
 }
 
 // Children are left only if the loop is gone.

@@ -14,11 +14,6 @@
 
 namespace fiber::asyncio {
 
-namespace detail {
-/// Returns the task that waits for its group, if the leaf belongs to a task of a group; else null.
-TaskBase* group_parent(const LeafCallback& leaf) noexcept;
-}  // namespace detail
-
 /// Waits, at the end of its block, for all tasks that were made in it:
 ///
 ///   asyncio::with(asyncio::TaskGroup(), [&](asyncio::TaskGroup& group) {
@@ -76,7 +71,6 @@ class FIBER_API TaskGroup {
   bool exit(std::exception_ptr error);
 
  private:
-  friend detail::TaskBase* detail::group_parent(const detail::LeafCallback& leaf) noexcept;
   struct Child;
 
   void check_can_create() const;
