@@ -51,8 +51,8 @@ struct ServerObject {
   std::vector<std::function<void(std::string&, const Request&, const ResponseObject&,
                                  asyncio::nanoseconds)>>
       log_format;
-  Connection* first = nullptr;
-  std::size_t count = 0;
+  core::List<Connection> connections;
+  std::size_t count = 0;  ///< of `connections`
   std::size_t requests = 0;
   std::unordered_map<std::string, std::size_t> addresses;  ///< used only with a limit per address
   bool closing = false;
@@ -82,8 +82,7 @@ class Connection final : private ByteSource {
   void close_when_idle();
   void cancel() { task_.cancel(); }
   void abort() { writer_.transport().abort(); }
-  Connection* previous = nullptr;
-  Connection* next_in_list = nullptr;
+  core::Links<Connection> links;  ///< in the server's list
   std::string address_key;
 
   // --- for requests and responses ---

@@ -38,18 +38,14 @@ bool ServerObject::enter(Connection& connection) {
     if (its >= options.max_connections_per_address) return false;
     ++its;
   }
-  connection.next_in_list = first;
-  if (first != nullptr) first->previous = &connection;
-  first = &connection;
+  connections.prepend(connection);
   ++count;
   emptied.clear();
   return true;
 }
 
 void ServerObject::leave(Connection& connection) noexcept {
-  (connection.previous != nullptr ? connection.previous->next_in_list : first) =
-      connection.next_in_list;
-  if (connection.next_in_list != nullptr) connection.next_in_list->previous = connection.previous;
+  connections.remove(connection);
   if (options.max_connections_per_address != 0) {
     const auto its = addresses.find(connection.address_key);
     if (its != addresses.end() && --its->second == 0) addresses.erase(its);
@@ -88,8 +84,7 @@ std::size_t Server::requests_count() const noexcept { return object_->requests; 
 
 void Server::pre_shutdown() const {
   object_->closing = true;
-  for (detail::Connection* one = object_->first; one != nullptr; one = one->next_in_list)
-    one->close_when_idle();
+  for (detail::Connection& each : object_->connections) each.close_when_idle();
 }
 
 void Server::end(http::Seconds timeout) const {
@@ -104,12 +99,10 @@ void Server::end(http::Seconds timeout) const {
     return true;
   };
   if (wait()) return;
-  for (detail::Connection* one = object_->first; one != nullptr; one = one->next_in_list)
-    one->cancel();
+  for (detail::Connection& each : object_->connections) each.cancel();
   if (wait()) return;
   // Handlers that have swallowed that: their connections keep nobody waiting any longer.
-  for (detail::Connection* one = object_->first; one != nullptr; one = one->next_in_list)
-    one->abort();
+  for (detail::Connection& each : object_->connections) each.abort();
 }
 
 }  // namespace fiber::aiohttp::web
