@@ -222,6 +222,7 @@ class FIBER_API Selector final : private platform::Wishes {
   }
   void forked() noexcept;
   void drop_again(Watch& watch) noexcept;
+  void register_all() noexcept;
   void renew() noexcept;
   void revive();
   void wait_failed(int error);

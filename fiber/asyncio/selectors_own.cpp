@@ -101,33 +101,12 @@ void Selector::forked() noexcept {
   poller_->forked();
 }
 
-// Makes all registrations anew, to get rid of registrations that have outlived their numbers: no
-// call can remove one of these, since the numbers belong to other files now. If the poller cannot
-// do it, the next event of an outlived registration tries again.
-void Selector::renew() noexcept {
-  if (!poller_->renew()) return;
+// Registers everything with a poller that has no registrations yet.
+void Selector::register_all() noexcept {
   for (std::size_t i = 0; i < interests_.size(); ++i) {
     Interest& its = interests_[i];
     const int fd = static_cast<int>(i);
     its.registered = its.trusted = false;
-    if (its.watch != nullptr) {
-      add_to_poller(fd, its, kWatchEvents);
-      continue;
-    }
-    set_events(its, 0);
-    if (const int error = arm(fd, its)) fail(its, error);
-  }
-}
-
-// Makes the selector's descriptors anew after other code has closed them. Waits for other
-// descriptors that it has closed are woken; the old numbers may belong to other code by now.
-void Selector::revive() {
-  if (const int error = poller_->revive())
-    raise_os_error(error, "cannot make the descriptors of the event loop anew");
-  for (std::size_t i = 0; i < interests_.size(); ++i) {
-    const int fd = static_cast<int>(i);
-    Interest& its = interests_[i];
-    its.registered = false;
     if (its.watch != nullptr) {
       // The watch's next system call returns the error.
       if (add_to_poller(fd, its, kWatchEvents) != 0)
@@ -137,6 +116,21 @@ void Selector::revive() {
     set_events(its, 0);
     if (const int error = arm(fd, its)) fail(its, error);
   }
+}
+
+// Gets rid of registrations that have outlived their numbers: no call can remove one of these, since
+// the numbers belong to other files now. If the poller cannot do it, the next event of an outlived
+// registration tries again.
+void Selector::renew() noexcept {
+  if (poller_->renew()) register_all();
+}
+
+// Makes the selector's descriptors anew after other code has closed them. Waits for other
+// descriptors that it has closed are woken; the old numbers may belong to other code by now.
+void Selector::revive() {
+  if (const int error = poller_->revive())
+    raise_os_error(error, "cannot make the descriptors of the event loop anew");
+  register_all();
   log(LogLevel::warning,
       "asyncio: other code has closed descriptors of the event loop (closefrom?); the loop goes on "
       "with new ones");
