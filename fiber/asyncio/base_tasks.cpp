@@ -90,16 +90,29 @@ FIBER_INLINE fiber::detail::GreenletThread& thread_for(const LoopObject& loop) {
 
 }  // namespace
 
-// Makes the object a task of the loop. All memory is there, and its place in the ready queue is
-// claimed.
-FIBER_INLINE void TaskBase::bind(LoopObject& loop, fiber::detail::GreenletThread& thread,
-                                 core::Owner<std::string> name,
-                                 core::Ref<contextvars::detail::ContextObject> context) noexcept {
+// Makes the object a task of the loop, with a claim to a place in the ready queue. Everything that
+// may fail comes first.
+template <class MakeContext>
+FIBER_INLINE void TaskBase::bind(LoopObject& loop, const std::string& name,
+                                 MakeContext make_context) {
+  if (consumed_) [[unlikely]]
+    refuse_reuse();
+  fiber::detail::GreenletThread& thread = thread_for(loop);
+  core::Owner<std::string> own_name;
+  if (!name.empty()) own_name = core::make_owner<std::string>(name);
+  loop.ready_queue().claim();
+  core::Ref<ContextObject> context;
+  try {
+    context = make_context(contextvars::detail::context_of(*thread.current));
+  } catch (...) {
+    loop.ready_queue().give_back();
+    throw;
+  }
   consumed_ = true;
-  if (name == nullptr)
+  if (own_name == nullptr)
     number_ = task_counter.fetch_add(1, std::memory_order_relaxed) + 1;
   else
-    name_ = std::move(name);
+    name_ = std::move(own_name);
   set_loop(&loop);
   using fiber::detail::GreenletObject;
   const bool inside = loop.turns().hub != nullptr;
@@ -124,22 +137,9 @@ void TaskBase::schedule(LoopObject& loop, const std::string& name) {
     loop.tasks().make(*this, {.name = name});
     return;
   }
-  if (consumed_) [[unlikely]]
-    refuse_reuse();
-  fiber::detail::GreenletThread& thread = thread_for(loop);
-  core::Owner<std::string> own_name;
-  if (!name.empty()) own_name = core::make_owner<std::string>(name);
-  loop.ready_queue().claim();
-  core::Ref<ContextObject> context;
-  if (const ContextObject* current = contextvars::detail::context_of(*thread.current)) {
-    try {
-      context = contextvars::detail::copy(current);
-    } catch (...) {
-      loop.ready_queue().give_back();
-      throw;
-    }
-  }
-  bind(loop, thread, std::move(own_name), std::move(context));
+  bind(loop, name, [](const ContextObject* current) {
+    return current != nullptr ? contextvars::detail::copy(current) : core::Ref<ContextObject>();
+  });
   loop.push(Entry(this));
 }
 
@@ -153,21 +153,10 @@ void TaskBase::begin(LoopObject& loop, const TaskArguments& arguments) {
       throw RuntimeError(std::string("a task cannot have own_thread_state: ") + why);
     }
   const bool eager = arguments.eager_start.value_or(false) && loop.home().is_here();
-  if (consumed_) refuse_reuse();
-  fiber::detail::GreenletThread& thread = thread_for(loop);
-  core::Owner<std::string> name;
-  if (!arguments.name.empty()) name = core::make_owner<std::string>(arguments.name);
-  loop.ready_queue().claim();
-  core::Ref<ContextObject> context;
-  try {
-    context = arguments.own_context
-                  ? contextvars::detail::copy(contextvars::detail::context_of(*thread.current))
-                  : core::Ref<ContextObject>(arguments.context);
-  } catch (...) {
-    loop.ready_queue().give_back();
-    throw;
-  }
-  bind(loop, thread, std::move(name), std::move(context));
+  bind(loop, arguments.name, [&](const ContextObject* current) {
+    return arguments.own_context ? contextvars::detail::copy(current)
+                                 : core::Ref<ContextObject>(arguments.context);
+  });
   greenlet_->stack_shape = greenlet_->stack_shape.with(arguments.stack_size, arguments.guard_size);
   own_thread_state_ = arguments.own_thread_state;
   slow_thread_state_ = arguments.slow_thread_state;

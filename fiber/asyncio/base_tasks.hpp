@@ -178,8 +178,8 @@ class FIBER_API TaskBase : public FutureBase {
   void unreferenced() noexcept override;
   void run();  ///< the whole life of the body, on its own stack
   void run_with_own_thread_state();
-  void bind(LoopObject& loop, fiber::detail::GreenletThread& thread, core::Owner<std::string> name,
-            core::Ref<contextvars::detail::ContextObject> context) noexcept;
+  template <class MakeContext>
+  void bind(LoopObject& loop, const std::string& name, MakeContext make_context);
   void end_unstarted() noexcept;  ///< cancelled before its first step
   void ended() noexcept;          ///< gives up the loop's references
 
