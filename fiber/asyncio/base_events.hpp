@@ -116,7 +116,7 @@ class FIBER_API LoopObject {
   /// The next three functions run on the hub. They throw exceptions that end the loop.
   void run_entry(Entry entry);
   void run_task(TaskBase* task);
-  void run_handle(HandleObject* handle);
+  void run_handle(core::Ref<HandleObject> handle);
   /// Returns whether a fiber may begin the next iteration by itself: no post or signal has come, no
   /// deadline has passed, and no descriptor is watched.
   FIBER_INLINE bool left_alone() const noexcept;

@@ -167,7 +167,7 @@ void LoopObject::run_entry(Entry entry) {
     case Entry::Kind::task: run_task(entry.task()); break;
     case Entry::Kind::leaf:
     case Entry::Kind::leaf_callback: entry.leaf()->run(entry.leaf()); break;
-    case Entry::Kind::handle: run_handle(entry.handle()); break;
+    case Entry::Kind::handle: run_handle(core::Ref<HandleObject>::adopt(entry.handle())); break;
   }
 }
 
@@ -190,21 +190,21 @@ void HandleObject::run() {
   if (!cancelled()) call();
 }
 
-void LoopObject::run_handle(HandleObject* handle) {
-  struct Held {
-    Handle its;
-    ~Held() { its.object()->called(); }
-  };
-  const Held held{Handle(core::Ref<HandleObject>::adopt(handle))};
+void LoopObject::run_handle(core::Ref<HandleObject> handle) {
+  HandleObject& object = *handle;
+  struct Called {
+    HandleObject& object;
+    ~Called() { object.called(); }
+  } called{object};
   const auto call = [&] {
-    const InContext in_context(turns_.hub, handle->context.get());
-    handle->run();
+    const InContext in_context(turns_.hub, object.context.get());
+    object.run();
   };
   std::exception_ptr error = caught(call, [this] { return !turns_.on_dying_hub(); });
   // Outside of the catch block: the user's exception handler may end the thread.
   if (error) {
     errors_.report_failure("Exception in callback",
-                           {.exception = std::exchange(error, nullptr), .handle = held.its});
+                           {.exception = std::exchange(error, nullptr), .handle = Handle(handle)});
     turns_.throw_interrupt();
   }
   if (signals_.any()) signals_.look(false);

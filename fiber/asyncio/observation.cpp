@@ -100,7 +100,7 @@ void Observation::run_batch() {
     --left;
     switch (entry.kind()) {
       case Entry::Kind::task: run_task(entry.task()); break;
-      case Entry::Kind::handle: run_handle(entry.handle()); break;
+      case Entry::Kind::handle: run_handle(core::Ref<HandleObject>::adopt(entry.handle())); break;
       case Entry::Kind::leaf:
       case Entry::Kind::leaf_callback: loop_.run_entry(entry); break;
     }
@@ -151,19 +151,17 @@ void Observation::run_task(TaskBase* task) {
   loop_.run_task(task);
 }
 
-void Observation::run_handle(HandleObject* handle) {
-  handle->retain();
+void Observation::run_handle(core::Ref<HandleObject> handle) {
   const std::int64_t began = loop_.now();
   const std::int64_t begin = monotonic();
   const bool cancelled = handle->cancelled();
-  HandleObject* previous = std::exchange(current_handle_, handle);
+  HandleObject* previous = std::exchange(current_handle_, handle.get());
   const Finally report{[&] {
     current_handle_ = previous;
     const std::int64_t took = loop_.now() - began;
     if (observer_ != nullptr && !cancelled)
       observer_->callback({begin, monotonic()}, handle->repr());
     if (debug_ && took >= slow_callback_duration.count()) report_slow(handle->repr(), took);
-    handle->release();
   }};
   loop_.run_handle(handle);
 }

@@ -11,6 +11,7 @@
 #include <fiber/asyncio/observer.hpp>
 #include <fiber/config.hpp>
 #include <fiber/core/owner.hpp>
+#include <fiber/core/ref.hpp>
 #include <fiber/standard.hpp>
 
 #include <string>
@@ -61,7 +62,7 @@ class FIBER_API Observation {
 
  private:
   void run_task(TaskBase* task);
-  void run_handle(HandleObject* handle);
+  void run_handle(core::Ref<HandleObject> handle);
 
   LoopObject& loop_;
   bool debug_ = false;
