@@ -98,7 +98,7 @@ Turn::Turn(FileObject& file) : file_(&file) {
 Turn::~Turn() {
   const RequestRef last = std::exchange(file_->last_, nullptr);
   if (last != nullptr && last->started && !last->done)
-    last->owner = core::Ref<Owner, ByOwner>(file_.get());
+    last->listener = core::Ref<Listener, ByListener>(file_.get());
   else
     file_->lock_->unlock();
 }

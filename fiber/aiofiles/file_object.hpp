@@ -24,15 +24,15 @@ struct Mode {
 /// Throws ValueError for an unknown mode.
 Mode parse_mode(const std::string& text);
 
-class FileObject final : public core::Counted<FileObject>, public Owner {
+class FileObject final : public core::Counted<FileObject>, public Listener {
  public:
   FileObject(UniqueFd fd, std::string path, std::string mode_text, Mode mode,
              std::size_t buffering);
   ~FileObject();
 
-  // Owner
-  void retain_owner() noexcept override { retain(); }
-  void release_owner() noexcept override { release(); }
+  // Listener
+  void retain_listener() noexcept override { retain(); }
+  void release_listener() noexcept override { release(); }
   void ended(const Request& request) noexcept override;
 
   void check_open() const;

@@ -28,7 +28,7 @@ void Request::complete(long value) noexcept {
   result = value;
   job.reset();
   if (waiter != nullptr) waiter->wake();
-  if (const auto told = std::move(owner)) told->ended(*this);
+  if (const auto told = std::move(listener)) told->ended(*this);
 }
 
 namespace {

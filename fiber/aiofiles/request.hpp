@@ -45,18 +45,18 @@ inline constexpr std::int64_t kAtPosition = -1;
 class Request;
 
 /// Notified when a request ends after its task has stopped waiting for it.
-class Owner {
+class Listener {
  public:
-  virtual void retain_owner() noexcept = 0;
-  virtual void release_owner() noexcept = 0;
+  virtual void retain_listener() noexcept = 0;
+  virtual void release_listener() noexcept = 0;
   virtual void ended(const Request& request) noexcept = 0;
 
  protected:
-  ~Owner() = default;
+  ~Listener() = default;
 };
-struct ByOwner {
-  static void retain(Owner* owner) noexcept { owner->retain_owner(); }
-  static void release(Owner* owner) noexcept { owner->release_owner(); }
+struct ByListener {
+  static void retain(Listener* listener) noexcept { listener->retain_listener(); }
+  static void release(Listener* listener) noexcept { listener->release_listener(); }
 };
 
 class Request final : public core::SharedCounted<Request> {
@@ -67,7 +67,7 @@ class Request final : public core::SharedCounted<Request> {
   bool goes_on(long value) noexcept;
   /// Ends the call, on the thread that made it. Returns the result of the whole call.
   long settle(long value) noexcept;
-  /// Wakes the task or notifies the owner; on the loop's thread.
+  /// Wakes the task or notifies the listener; on the loop's thread.
   void complete(long value) noexcept;
 
   int descriptor() const noexcept { return file != nullptr ? file->get() : borrowed; }
@@ -102,7 +102,7 @@ class Request final : public core::SharedCounted<Request> {
   bool withdrawn = false;  ///< the kernel was asked to cancel the call
   long result = 0;         ///< a number, or -errno
   asyncio::detail::Waiter* waiter = nullptr;
-  core::Ref<Owner, ByOwner> owner;
+  core::Ref<Listener, ByListener> listener;
   std::optional<concurrent::futures::Future<void>> job;  ///< the call on a thread of the executor
 };
 using RequestRef = core::Ref<Request>;
