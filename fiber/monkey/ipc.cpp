@@ -31,13 +31,19 @@ auto when_queue_is_ready(const Call& call, mqd_t queue, Direction direction, con
   }
 }
 
-ssize_t mq_timedreceive_(mqd_t queue, char* text, std::size_t size, unsigned* priority,
-                         const timespec* until) noexcept {
+// Makes a call that waits until `until` at most.
+template <class Operation>
+auto timed(mqd_t queue, Direction direction, const timespec* until, const Operation& operation) {
   const Call call;
   if (!call || !is_usable(until) || (until != nullptr && !is_valid(*until)))
-    return real().mq_timedreceive(queue, text, size, priority, until);
-  return when_queue_is_ready(call, queue, Direction::reading, until, [=](const timespec* past) {
-    return real().mq_timedreceive(queue, text, size, priority, past);
+    return operation(until);
+  return when_queue_is_ready(call, queue, direction, until, operation);
+}
+
+ssize_t mq_timedreceive_(mqd_t queue, char* text, std::size_t size, unsigned* priority,
+                         const timespec* until) noexcept {
+  return timed(queue, Direction::reading, until, [=](const timespec* limit) {
+    return real().mq_timedreceive(queue, text, size, priority, limit);
   });
 }
 
@@ -47,11 +53,8 @@ ssize_t mq_receive_(mqd_t queue, char* text, std::size_t size, unsigned* priorit
 
 int mq_timedsend_(mqd_t queue, const char* text, std::size_t size, unsigned priority,
                   const timespec* until) noexcept {
-  const Call call;
-  if (!call || !is_usable(until) || (until != nullptr && !is_valid(*until)))
-    return real().mq_timedsend(queue, text, size, priority, until);
-  return when_queue_is_ready(call, queue, Direction::writing, until, [=](const timespec* past) {
-    return real().mq_timedsend(queue, text, size, priority, past);
+  return timed(queue, Direction::writing, until, [=](const timespec* limit) {
+    return real().mq_timedsend(queue, text, size, priority, limit);
   });
 }
 
