@@ -16,7 +16,8 @@ struct BoxEnd {
   static BoxBase*& next(BoxBase& box) noexcept { return box.next_dead; }
   static void destroy(BoxBase& box) noexcept { delete &box; }
 };
-constinit thread_local core::Trashcan<BoxBase, BoxEnd, core::Trash::variable> trashcan;
+constexpr std::size_t kTrashSlot = 5;  // see core::Nesting
+constinit thread_local core::Trashcan<BoxBase, BoxEnd, kTrashSlot> trashcan;
 
 }  // namespace
 

@@ -66,7 +66,8 @@ void FutureBase::unreferenced() noexcept {
 }
 
 void FutureBase::end() noexcept {
-  static constinit thread_local core::Trashcan<FutureBase, FutureEnd, core::Trash::future> trashcan;
+  constexpr std::size_t kTrashSlot = 3;  // see core::Nesting
+  static constinit thread_local core::Trashcan<FutureBase, FutureEnd, kTrashSlot> trashcan;
   trashcan.end(*this);
 }
 

@@ -15,7 +15,8 @@ struct HandleEnd {
   static Callback*& next(Callback& object) noexcept { return object.links.next; }
   static void destroy(Callback& object) noexcept { delete static_cast<HandleObject*>(&object); }
 };
-constinit thread_local core::Trashcan<Callback, HandleEnd, core::Trash::handle> trashcan;
+constexpr std::size_t kTrashSlot = 2;  // see core::Nesting
+constinit thread_local core::Trashcan<Callback, HandleEnd, kTrashSlot> trashcan;
 
 }  // namespace
 

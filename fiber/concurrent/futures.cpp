@@ -136,8 +136,8 @@ struct FutureStateEnd {
 };
 
 void FutureState::unreferenced() noexcept {
-  static constinit thread_local core::Trashcan<FutureState, FutureStateEnd, core::Trash::work>
-      trashcan;
+  constexpr std::size_t kTrashSlot = 4;  // see core::Nesting
+  static constinit thread_local core::Trashcan<FutureState, FutureStateEnd, kTrashSlot> trashcan;
   trashcan.end(*this);
 }
 

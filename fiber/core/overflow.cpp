@@ -14,7 +14,7 @@
 
 namespace fiber::core {
 
-constinit thread_local GeneratorNamer tls_generator_on = nullptr;
+constinit thread_local PartFinder tls_part_on = nullptr;
 
 namespace {
 
@@ -67,19 +67,20 @@ Overflow judge(const Stack& stack, const void* address, const void* context) noe
 }
 
 void report(const ThreadState& thread, Overflow overflow) noexcept {
-  const char* name = tls_generator_on != nullptr ? tls_generator_on(thread.stack) : nullptr;
-  const bool is_generator = name != nullptr;
+  const Part part = tls_part_on != nullptr ? tls_part_on(thread.stack) : Part();
+  const char* name = part.kind != nullptr ? part.name : nullptr;
   for (std::size_t slot = kMostLayers; slot-- > 0 && name == nullptr;)
     if (const ThreadLayer* layer = thread.layers[slot]) name = layer->running_name();
   Message message;
   message << (overflow == Overflow::certain ? "fiber: stack overflow in "
                                             : "fiber: probably a stack overflow in ");
   if (name != nullptr && *name != '\0') {
-    message << (is_generator ? "generator '" : "'");
+    if (part.kind != nullptr) message << part.kind << " ";
+    message << "'";
     message.name(name);
     message << "'";
   } else {
-    message << (is_generator ? "an unnamed generator" : "an unnamed fiber");
+    message << "an unnamed " << (part.kind != nullptr ? part.kind : "fiber");
   }
   message << ": its stack of " << thread.stack->size / 1024 << " KiB is used up";
   if (overflow == Overflow::certain)

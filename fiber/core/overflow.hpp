@@ -22,10 +22,14 @@ class OverflowGuard {
   std::size_t size_ = 0;
 };
 
-// Returns the name of the generator that owns the stack, "" if it has none, null if no generator
-// does: a generator runs as a part of a greenlet or task, which is not to blame. Set by the layer
-// of generators in threads that have some. Called in a signal handler.
-using GeneratorNamer = const char* (*)(const Stack* stack) noexcept;
-extern constinit thread_local GeneratorNamer tls_generator_on FIBER_TLS_MODEL;
+// Something that runs on a stack of its own as a part of a fiber, which is not to blame for it.
+struct Part {
+  const char* kind = nullptr;  // as the report says it; null if there is no such part
+  const char* name = "";       // "" if it has none
+};
+// Returns the part that owns the stack. Set by a higher layer in threads that have parts. Called in
+// a signal handler.
+using PartFinder = Part (*)(const Stack* stack) noexcept;
+extern constinit thread_local PartFinder tls_part_on FIBER_TLS_MODEL;
 
 }  // namespace fiber::core

@@ -72,7 +72,7 @@ class StackShape {
 };
 
 // The number of objects of each kind that are being destroyed on a stack, one inside of the other:
-// see trashcan.hpp.
+// see trashcan.hpp. A kind's place is the kTrashSlot beside its trashcan.
 using Nesting = std::array<std::uint8_t, 8>;
 
 // The record of a stack, at its top, in the page that every use touches first.

@@ -9,12 +9,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <tuple>
 #include <utility>
 
 namespace fiber::core {
-
-/// The kinds of objects that end in a trashcan: each has a count of its own in `Nesting`.
-enum class Trash : std::uint8_t { greenlet, generator, handle, future, work, variable };
 
 /// The counts of the running stack. A destructor may wait meanwhile, and other stacks run.
 inline Nesting& nesting() noexcept {
@@ -25,12 +23,14 @@ inline Nesting& nesting() noexcept {
 /// The objects of one kind that wait for their end on one thread. `End` says how an object ends:
 ///   static T*& next(T& object) noexcept;        // a pointer that the object uses no longer
 ///   static void destroy(T& object) noexcept;
-template <class T, class End, Trash kind>
+/// `slot` is the place in `Nesting` of this kind of object, and of no other.
+template <class T, class End, std::size_t slot>
 class Trashcan {
  public:
   /// Destroys the object, or leaves it to the destructor on this stack that encloses the call.
   void end(T& object) noexcept {
-    std::uint8_t& nested = nesting()[static_cast<std::size_t>(kind)];
+    static_assert(slot < std::tuple_size_v<Nesting>);
+    std::uint8_t& nested = nesting()[slot];
     if (nested == kMostNested) [[unlikely]] {
       End::next(object) = std::exchange(waiting_, &object);
       return;

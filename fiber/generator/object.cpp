@@ -23,13 +23,13 @@ struct GeneratorEnd {
   static GeneratorObject*& next(GeneratorObject& object) noexcept { return object.links.next; }
   static void destroy(GeneratorObject& object) noexcept { delete &object; }
 };
-constinit thread_local core::Trashcan<GeneratorObject, GeneratorEnd, core::Trash::generator>
-    trashcan;
+constexpr std::size_t kTrashSlot = 1;  // see core::Nesting
+constinit thread_local core::Trashcan<GeneratorObject, GeneratorEnd, kTrashSlot> trashcan;
 
-const char* generator_on(const core::Stack* stack) noexcept {
+core::Part generator_on(const core::Stack* stack) noexcept {
   for (const GeneratorObject& each : tls_generators->started)
-    if (each.stack == stack) return each.name != nullptr ? each.name->c_str() : "";
-  return nullptr;
+    if (each.stack == stack) return {"generator", each.name != nullptr ? each.name->c_str() : ""};
+  return {};
 }
 
 // The exception that replaces a StopIteration escaping from a body; users see its name.
@@ -44,7 +44,7 @@ class RuntimeError : public fiber::RuntimeError, public std::nested_exception {
 
 // Closes the generators that the thread leaves suspended.
 struct GeneratorThreadExit {
-  GeneratorThreadExit() noexcept { core::tls_generator_on = generator_on; }
+  GeneratorThreadExit() noexcept { core::tls_part_on = generator_on; }
   ~GeneratorThreadExit() {
     GeneratorObject* object = tls_generators->started.first();
     while (object != nullptr) {

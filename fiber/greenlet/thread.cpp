@@ -142,7 +142,8 @@ struct GreenletEnd {
   static GreenletObject*& next(GreenletObject& object) noexcept { return object.links.next; }
   static void destroy(GreenletObject& object) noexcept { object.dispose(); }
 };
-constinit thread_local core::Trashcan<GreenletObject, GreenletEnd, core::Trash::greenlet> trashcan;
+constexpr std::size_t kTrashSlot = 0;  // see core::Nesting
+constinit thread_local core::Trashcan<GreenletObject, GreenletEnd, kTrashSlot> trashcan;
 
 }  // namespace
 
