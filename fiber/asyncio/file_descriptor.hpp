@@ -1,7 +1,7 @@
 // Parameters for functions whose Python counterparts take a descriptor or a file object.
 #pragma once
 
-#include <fiber/config.hpp>
+#include <fiber/core/unique_fd.hpp>
 
 #include <concepts>
 #include <type_traits>
@@ -32,23 +32,7 @@ class FileDescriptorLike {
 
 namespace detail {
 
-/// An open descriptor.
-class FIBER_API UniqueFd {
- public:
-  explicit UniqueFd(int fd = -1) noexcept : fd_(fd) {}
-  UniqueFd(UniqueFd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  UniqueFd& operator=(UniqueFd&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~UniqueFd() { reset(); }
-  int get() const noexcept { return fd_; }
-  int release() noexcept { return std::exchange(fd_, -1); }
-  void reset() noexcept;
-
- private:
-  int fd_;
-};
+using core::UniqueFd;
 
 /// A type that owns its descriptor, as socket::socket does.
 template <class File>

@@ -27,12 +27,6 @@ gaierror::~gaierror() = default;
 
 namespace detail {
 
-void UniqueFd::reset() noexcept {
-  if (fd_ < 0) return;
-  const platform::Uncancelled guard;
-  ::close(std::exchange(fd_, -1));
-}
-
 void refuse_null_bytes(std::string_view text) {
   if (text.find('\0') != std::string_view::npos) throw ValueError("embedded null byte");
 }

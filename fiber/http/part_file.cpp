@@ -1,6 +1,6 @@
 #include <fiber/http/part_file.hpp>
 
-#include <fiber/asyncio/file_descriptor.hpp>
+#include <fiber/core/unique_fd.hpp>
 #include <fiber/exceptions.hpp>
 #include <fiber/http/hashes.hpp>
 #include <fiber/http/random.hpp>
@@ -162,8 +162,8 @@ void PartFile::open_random() {
 }
 
 void PartFile::read_info() {
-  const asyncio::detail::UniqueFd file(::openat(directory_fd_, (base_ + ".info").c_str(),
-                                                O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  const core::UniqueFd file(::openat(directory_fd_, (base_ + ".info").c_str(),
+                                     O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   struct stat status;
   if (file.get() < 0 || ::fstat(file.get(), &status) != 0 || !is_ours(status)) return;
   std::string text(most_info, '\0');
@@ -198,9 +198,9 @@ void PartFile::write_info(const Info& info) {
   }
   ((text += '\n') += last_line) += '\n';
   if (text.size() > most_info) return;
-  const asyncio::detail::UniqueFd file(
-      ::openat(directory_fd_, (base_ + ".info").c_str(),
-               O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, usual_mode));
+  const core::UniqueFd file(::openat(directory_fd_, (base_ + ".info").c_str(),
+                                     O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                                     usual_mode));
   if (file.get() >= 0 && write_all(file.get(), text)) info_ = info;
 }
 

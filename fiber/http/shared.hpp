@@ -4,7 +4,7 @@
 #include <fiber/http/cookies.hpp>
 #include <fiber/http/outgoing.hpp>
 #include <fiber/ssl/context.hpp>
-#include <fiber/ssl/object.hpp>
+#include <fiber/ssl/session.hpp>
 
 #include <map>
 #include <mutex>

@@ -1,6 +1,6 @@
 #include <fiber/requests/files.hpp>
 
-#include <fiber/asyncio/file_descriptor.hpp>
+#include <fiber/core/unique_fd.hpp>
 #include <fiber/exceptions.hpp>
 #include <fiber/http/form.hpp>
 #include <fiber/http/redirect.hpp>
@@ -41,7 +41,7 @@ class FileSource : public http::BodySource {
  public:
   explicit FileSource(std::string path) : path_(std::move(path)) {
     if (path_.find('\0') != std::string::npos) throw ValueError("embedded null byte");
-    file_ = asyncio::detail::UniqueFd(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
+    file_ = core::UniqueFd(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
     struct stat status;
     if (file_.get() < 0 || ::fstat(file_.get(), &status) != 0) refuse(errno);
     if (S_ISDIR(status.st_mode)) refuse(EISDIR);
@@ -70,7 +70,7 @@ class FileSource : public http::BodySource {
   [[noreturn]] void refuse(int error) const { raise_os_error(error, "'" + path_ + "'"); }
 
   std::string path_;
-  asyncio::detail::UniqueFd file_;
+  core::UniqueFd file_;
   std::optional<std::uint64_t> size_;
   bool seekable_ = false;
   bool begun_ = false;

@@ -3,6 +3,7 @@
 
 #include <fiber/config.hpp>
 #include <fiber/ssl/context.hpp>
+#include <fiber/ssl/session.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -17,31 +18,8 @@ struct ssl_st;
 namespace fiber::ssl {
 
 namespace detail {
-struct SessionObject;
 struct SslObject;
 }  // namespace detail
-
-/// The keys that a client and a server have negotiated; they make the next handshake a short one. A
-/// counted reference.
-class FIBER_API SSLSession {
- public:
-  std::string id() const;        ///< bytes
-  std::int64_t time() const;     ///< when the session began, in seconds since 1970
-  std::int64_t timeout() const;  ///< lifetime in seconds
-  bool has_ticket() const;
-  unsigned long ticket_lifetime_hint() const;  ///< in seconds
-
-  friend bool operator==(const SSLSession& a, const SSLSession& b) { return a.id() == b.id(); }
-  explicit SSLSession(std::shared_ptr<detail::SessionObject> object) noexcept
-      : object_(std::move(object)) {}
-  SSLSession(const SSLSession&) noexcept = default;  ///< moving is copying: never empty
-  SSLSession& operator=(const SSLSession&) noexcept = default;
-  ~SSLSession() = default;
-  const std::shared_ptr<detail::SessionObject>& object() const noexcept { return object_; }
-
- private:
-  std::shared_ptr<detail::SessionObject> object_;
-};
 
 /// A cipher. Python: ('TLS_AES_256_GCM_SHA384', 'TLSv1.3', 256).
 struct Cipher {
