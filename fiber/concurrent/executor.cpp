@@ -1,14 +1,9 @@
 #include <fiber/concurrent/executor.hpp>
 
-#include <fiber/core/exit_order.hpp>
-#include <fiber/core/undying.hpp>
 #include <fiber/exceptions/error_from.hpp>
 #include <fiber/platform/thread.hpp>
 
 #include <algorithm>
-#include <atomic>
-#include <cstdlib>
-#include <mutex>
 #include <new>
 
 #include <unistd.h>
@@ -24,41 +19,6 @@ void Work::run() {
 }
 
 namespace detail {
-namespace {
-
-struct ExitRegistry {
-  std::mutex mutex;
-  std::vector<std::weak_ptr<Pool>> pools;
-  std::atomic<pid_t> process{0};
-};
-
-ExitRegistry& exit_registry() {
-  static constinit core::Undying<ExitRegistry> registry;  // threads may outlive statics
-  return *registry;
-}
-
-void finish_all() {
-  ExitRegistry& registry = exit_registry();
-  if (registry.process != getpid()) return;  // a forked child has none of the threads
-  std::vector<std::weak_ptr<Pool>> pools;
-  {
-    const std::lock_guard lock(registry.mutex);
-    pools.swap(registry.pools);
-  }
-  for (const auto& pool : pools)
-    if (const auto alive = pool.lock()) alive->finish_at_exit();
-}
-
-}  // namespace
-
-// Removes the pool from the registry, so that the memory of its counts is freed.
-Pool::~Pool() {
-  ExitRegistry& registry = exit_registry();
-  if (registry.process != getpid()) return;
-  const std::lock_guard lock(registry.mutex);
-  std::erase_if(registry.pools, [](const auto& old) { return old.expired(); });
-}
-
 void fail(const FutureBase& future, std::exception_ptr error) {
   try {  // the user may have ended the future
     if (!future.running() && !future.set_running_or_notify_cancel()) return;
@@ -77,16 +37,6 @@ void thread_ends(const FutureBase& future) {
 void cancel(const FutureBase& future) {
   // CPython leaves out the second step, so that wait() never returns for such a future.
   if (future.cancel()) future.set_running_or_notify_cancel();
-}
-
-void finish_at_exit(std::weak_ptr<Pool> pool) {
-  ExitRegistry& registry = exit_registry();
-  const std::lock_guard lock(registry.mutex);
-  if (registry.process == 0) core::finish_at_exit(finish_all);
-  if (registry.process != getpid()) registry.pools.clear();
-  registry.process = getpid();
-  std::erase_if(registry.pools, [](const auto& old) { return old.expired(); });
-  registry.pools.push_back(std::move(pool));
 }
 
 int process_cpu_count() { return platform::usable_processors(); }

@@ -161,20 +161,6 @@ auto map(Timeout timeout, Submit submit, Ranges&&... ranges) {
   return Pull(std::in_place_type<Source>, std::move(futures), timeout);
 }
 
-/// A pool that outlives its executor: possible after shutdown({.wait = false}).
-class FIBER_API Pool {
- public:
-  Pool() = default;
-  Pool(const Pool&) = delete;
-  Pool& operator=(const Pool&) = delete;
-  virtual ~Pool();
-  /// Refuses new work, and ends when all work is done. Called once, by the exiting program.
-  virtual void finish_at_exit() noexcept = 0;
-};
-
-/// Makes the program wait for the pool in exit(), as Python does.
-FIBER_API void finish_at_exit(std::weak_ptr<Pool> pool);
-
 /// Returns the number of processors that this process may use, at least 1.
 FIBER_API int process_cpu_count();
 

@@ -1,5 +1,6 @@
 #include <fiber/concurrent/process.hpp>
 
+#include <fiber/concurrent/pool.hpp>
 #include <fiber/concurrent/process_worker.hpp>
 #include <fiber/concurrent/remote_error.hpp>
 #include <fiber/core/signal_mask.hpp>
@@ -87,8 +88,8 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
     wake();
   }
 
-  void shutdown(ShutdownOptions options) {
-    if (forked()) return;
+ private:
+  void refuse_work(ShutdownOptions options) override {
     Jobs cancelled;
     {
       const std::lock_guard lock(mutex_);
@@ -98,23 +99,11 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
       if (started_) wake();
     }
     for (const Job& job : cancelled) detail::cancel(job.work->future());
-    if (!options.wait) return;
-    if (is_own_thread()) throw RuntimeError("cannot join current thread");
-    const std::lock_guard join_lock(join_mutex_);
+  }
+  void join() override {
     if (manager_.joinable()) manager_.join();
   }
 
-  // Shuts down, for the executor's destructor and the program's exit.
-  void finish(bool wait) noexcept { shutdown({.wait = wait && !is_own_thread()}); }
-  void finish_at_exit() noexcept override { finish(true); }
-
-  bool wait_in_destructor() {
-    if (forked()) return false;
-    const std::lock_guard lock(mutex_);
-    return wait_in_destructor_;
-  }
-
- private:
   struct Worker {
     pid_t pid;
     Descriptor socket;
@@ -145,10 +134,10 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
     bool ended_ = false;
   };
 
-  bool is_own_thread() const noexcept { return current_ == this; }
+  bool is_own_thread() const noexcept override { return current_ == this; }
   // Returns true in a worker, and in another child process that is younger than the workers: it has
   // no manager, and one of the parent's threads may have held the mutex.
-  bool forked() const noexcept {
+  bool forked() const noexcept override {
     const pid_t starter = starter_;
     return starter != 0 && starter != ::getpid();
   }
@@ -378,17 +367,14 @@ class ProcessPoolExecutor::Processes final : public detail::Pool,
   std::vector<Worker> workers_;    // used by the manager alone
   std::vector<pollfd> polled_;     // likewise
   std::exception_ptr broken_error_;
-  std::mutex join_mutex_;  // never taken with mutex_ held
   std::thread manager_;
 
-  std::mutex mutex_;  // guards the members below
+  // Guarded by mutex_:
   Jobs pending_;
   Jobs ready_;       // their futures are running, but no worker has them yet
   int running_ = 0;  // futures that are running, at most max_workers_ + 1
   bool started_ = false;
-  bool shutdown_ = false;
   bool broken_ = false;
-  bool wait_in_destructor_ = true;
 };
 
 thread_local const ProcessPoolExecutor::Processes* ProcessPoolExecutor::Processes::current_ =

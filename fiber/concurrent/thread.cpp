@@ -1,5 +1,6 @@
 #include <fiber/concurrent/thread.hpp>
 
+#include <fiber/concurrent/pool.hpp>
 #include <fiber/core/signal_mask.hpp>
 #include <fiber/cxxabi.hpp>
 #include <fiber/exceptions/error_from.hpp>
@@ -90,8 +91,10 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
     bell_.ring();
   }
 
-  void shutdown(ShutdownOptions options) {
-    if (forked()) return;
+  bool any_alive() const noexcept { return !forked() && alive_ != 0; }
+
+ private:
+  void refuse_work(ShutdownOptions options) override {
     std::list<Entry> cancelled;
     {
       const std::lock_guard lock(mutex_);
@@ -101,26 +104,12 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
       for (int i = 0; i < started_; ++i) bell_.ring();
     }
     for (const Entry& entry : cancelled) detail::cancel(entry.work->future());
-    if (!options.wait) return;
-    if (is_own_thread()) throw RuntimeError("cannot join current thread");
-    const std::lock_guard join_lock(join_mutex_);
-    // threads_ does not grow after the shutdown.
+  }
+  void join() override {  // threads_ does not grow after the shutdown
     for (std::thread& thread : threads_)
       if (thread.joinable()) thread.join();
   }
 
-  // Shuts down, for the executor's destructor and the program's exit.
-  void finish(bool wait) noexcept { shutdown({.wait = wait && !is_own_thread()}); }
-  void finish_at_exit() noexcept override { finish(true); }
-
-  bool any_alive() const noexcept { return !forked() && alive_ != 0; }
-  bool wait_in_destructor() {
-    if (forked()) return false;
-    const std::lock_guard lock(mutex_);
-    return wait_in_destructor_;
-  }
-
- private:
   struct Entry {
     std::unique_ptr<Work> work;
     bool started = false;  // its future is running already
@@ -140,9 +129,9 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
     std::atomic<int>* count_;
   };
 
-  bool is_own_thread() const noexcept { return current_ == this; }
+  bool is_own_thread() const noexcept override { return current_ == this; }
   // Returns true in a child process: it has no threads, and one of them may have held the mutex.
-  bool forked() const noexcept { return process_ != ::getpid(); }
+  bool forked() const noexcept override { return process_ != ::getpid(); }
 
   static BrokenThreadPool broken_pool() {
     return BrokenThreadPool("A thread initializer failed, the thread pool is not usable anymore");
@@ -275,16 +264,12 @@ class ThreadPoolExecutor::Threads final : public detail::Pool,
   const int max_workers_;
   std::string prefix_;
   const std::function<void()> initializer_;
-  std::mutex mutex_;
   Bell bell_;
   std::list<Entry> queue_;  // a list: taking out needs no memory
   std::size_t available_ = 0;
   int started_ = 0;
-  bool shutdown_ = false;
   bool broken_ = false;
-  bool wait_in_destructor_ = true;
   std::atomic<int> alive_{0};  // threads that have not ended
-  std::mutex join_mutex_;      // guards joining threads_; never taken with mutex_ held
   std::vector<std::thread> threads_;
 };
 
