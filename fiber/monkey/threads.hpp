@@ -1,3 +1,5 @@
+// Replacements for pthread's locks, conditions, joins and initialisers, and for the calls that change
+// users and groups.
 #pragma once
 
 #include <fiber/monkey/hooks.hpp>
