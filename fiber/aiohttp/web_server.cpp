@@ -107,7 +107,7 @@ void Server::end(http::Seconds timeout) const {
   for (detail::Connection* one = object_->first; one != nullptr; one = one->next_in_list)
     one->cancel();
   if (wait()) return;
-  // Handlers that have swallowed that: their connections keep nobody waiting any longer.
+  // The handlers that are left have swallowed the cancellation: nobody waits for them any longer.
   for (detail::Connection* one = object_->first; one != nullptr; one = one->next_in_list)
     one->abort();
 }
