@@ -35,8 +35,8 @@ bool is_expected(std::string_view type, const std::string& expected) {
          is_name(type.substr(slash + 1, type.size() - slash - 1 - suffix.size()));
 }
 
-// An unknown charset of the server is taken for UTF-8; one of the caller is an error, except where
-// there is nothing to decode, as in Python.
+// An unknown charset that the server names is taken for UTF-8. One that the caller names is an
+// error, except where there is nothing to decode, as in Python.
 void check_asked(const std::string& encoding, std::string_view bytes) {
   if (!encoding.empty() && !bytes.empty()) http::check_charset(encoding);
 }

@@ -213,9 +213,9 @@ class FIBER_API greenlet {
   /// that is later sent to the caller, by a greenlet that switches back or by a child that ends. A
   /// switch to a dead greenlet goes to its nearest ancestor that lives.
   /// Throws the exception that the other side throws into the caller; greenlet::error (wrong
-  /// thread), AttributeError (no body), MemoryError (no stack), RuntimeError (it waits in an await,
-  /// from which only its loop may fetch it). A body that cannot take the arguments dies of a
-  /// TypeError, which goes to its parent. Python: greenlet.switch.
+  /// thread), AttributeError (no body), MemoryError (no stack), RuntimeError (it waits, and only
+  /// its scheduler may continue it). A body that cannot take the arguments dies of a TypeError,
+  /// which goes to its parent. Python: greenlet.switch.
   template <class... Args>
   FIBER_INLINE value switch_(Args&&... args) const {
     if constexpr (sizeof...(Args) == 0)

@@ -16,8 +16,9 @@
 // A patched call is cooperative when its thread runs an event loop and, in it, a task. It then
 //  - tries without blocking (MSG_DONTWAIT, RWF_NOWAIT), and waits on the loop if it would block;
 //  - keeps no record of descriptors and does not change their flags: the kernel is asked for
-//    O_NONBLOCK, SO_RCVTIMEO and SO_SNDTIMEO when they matter. Only connect, which cannot be tried
-//    otherwise, sets O_NONBLOCK for the length of one system call;
+//    O_NONBLOCK, SO_RCVTIMEO and SO_SNDTIMEO when they matter. Only connect (twice) and writes to
+//    /dev/tty, a console or the master of a pseudo-terminal set O_NONBLOCK, each for the length of
+//    one system call;
 //  - has the results and the errno of the blocking call, except that signals do not interrupt it
 //    (EINTR) unless a mask given to ppoll or pselect lets them through, or the signal is the
 //    SIGALRM of an alarm() that the task itself has set; and that it fails with EBADF when another

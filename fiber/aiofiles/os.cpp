@@ -98,9 +98,9 @@ void makedirs(const std::string& path, const MakedirsOptions& options) {
     try {
       makedirs(above, {.mode = 0777, .exist_ok = options.exist_ok});
     } catch (const FileExistsError&) {
-      // Another process has made it meanwhile, or it is a link to nothing, of which mkdir() tells.
+      // Another process has made the folder meanwhile, or it is a link to nothing: mkdir() tells.
     }
-    if (path.substr(slash + 1, end - slash) == ".") return;  // above/. has been made with it
+    if (path.substr(slash + 1, end - slash) == ".") return;  // above/. has been made with above/
   }
   try {
     detail::mkdir(path, options.mode);
@@ -227,7 +227,8 @@ int uninterrupted(Call call) noexcept {
   return result;
 }
 
-// A new file beside the one that it will replace; the destructor removes it unless it has done so.
+// A new file beside the file that it will replace; the destructor removes a draft that has replaced
+// nothing.
 class Draft {
  public:
   explicit Draft(const std::string& path) : path_(path) {

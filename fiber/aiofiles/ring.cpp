@@ -196,7 +196,7 @@ void KernelRing::submit(io_uring_sqe* place, Request& request) noexcept {
 }
 
 // The kernel may refuse for lack of memory, or of room for completions that were not taken yet.
-// Both pass, and no event tells when: so this tries again.
+// Both conditions pass, and no event tells when: so this tries again.
 void KernelRing::flush() noexcept {
   while (io_uring_sq_ready(&ring_) > 0) {
     const int count = io_uring_submit(&ring_);
@@ -225,7 +225,7 @@ bool KernelRing::start(const RequestRef& request) noexcept {
 }
 
 void KernelRing::withdraw(Request& request) noexcept {
-  // A write that is cut off would be no better than a whole one.
+  // A write goes on to its end: a file with a part of the bytes is no better.
   if (request.operation == Operation::write) return;
   request.withdrawn = true;
   io_uring_sqe* place = entry();

@@ -54,7 +54,7 @@ void Engine::remove(Ride& ride) noexcept {
   try {
     if (ride.connecting) std::exchange(ride.connecting, {}).cancel();
   } catch (...) {
-    // Without memory to cancel the task, it goes on, and closes the connection that it makes.
+    // There was no memory to cancel the task: it goes on, and closes the connection that it makes.
   }
 }
 

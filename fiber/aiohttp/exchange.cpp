@@ -29,7 +29,7 @@ void Exchange::open() {
   slot_.emplace(core_->limiter_, transfer_.route().key, [this] { wake(); });
   const bool queued = traces_ && !slot_->granted();
   if (queued) traces_->queued_start();
-  // Meanwhile end() may take the place away.
+  // While this waits, end() may take the place away.
   wait_until([this] { return slot_ && slot_->granted(); });
   if (queued) traces_->queued_end();
   check();
@@ -282,7 +282,7 @@ void Exchange::give_back() noexcept {
     try {
       std::exchange(taken_connection_, {}).close();
     } catch (...) {
-      // Without memory the loop closes it with itself.
+      // There was no memory: the connection is closed with the loop.
     }
   }
   slot_.reset();

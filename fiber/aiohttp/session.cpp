@@ -116,7 +116,8 @@ std::optional<BasicAuth> SessionCore::auth_for(const std::string& url) const {
 }
 
 Engine& SessionCore::engine() {
-  // Closed while a middleware or a trace has waited: a new engine would never be closed.
+  // The session may have been closed while a middleware or a trace waited: a new engine would never
+  // be closed.
   if (closed_) throw ClientConnectionResetError("Session is closed");
   const asyncio::EventLoop loop = asyncio::get_running_loop();
   if (!engine_) {
@@ -283,7 +284,8 @@ ClientResponse SessionCore::through_middlewares(http::Outgoing outgoing,
   const auto begin = http::Transfer::Clock::now();
   http::make_ready(outgoing);
   const std::string first_url = outgoing.url;
-  // A handler refers to this call's variables: one that was kept must not be called later.
+  // A handler refers to this call's variables: a middleware that has kept its handler must not call
+  // it later.
   const auto over = std::make_shared<bool>(false);
   struct End {
     bool& over;

@@ -33,7 +33,7 @@ void Upload::stop() noexcept {
   try {
     if (task_) std::exchange(task_, {}).cancel();
   } catch (...) {
-    // Without memory to cancel the task, it stays asleep until the loop ends.
+    // There was no memory to cancel the task: it stays asleep until the loop ends.
   }
 }
 

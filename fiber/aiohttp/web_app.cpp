@@ -29,7 +29,7 @@ namespace {
 // Calls the middlewares around one handler, the outermost first.
 struct Chain {
   struct Link {
-    ApplicationObject* app;  // whose middleware it is
+    ApplicationObject* app;  // the owner of the middleware
     std::shared_ptr<const Middleware> middleware;
   };
   const std::vector<Link>& links;
@@ -57,7 +57,7 @@ void append_links(ApplicationObject& app, std::vector<Chain::Link>& links) {
     links.push_back({&app, std::shared_ptr<const Middleware>(all, &one)});
 }
 
-// Makes all steps of a clean-up, whatever they throw, and throws that afterwards.
+// Makes all steps of a clean-up, even after one has thrown; end() throws their exceptions.
 class Steps {
  public:
   template <class Step>
@@ -151,7 +151,7 @@ void ApplicationObject::enter_contexts() {
 
 void ApplicationObject::exit_contexts() {
   Steps steps;
-  while (!exits.empty()) {  // one by one: if the clean-up is cancelled, another may go on
+  while (!exits.empty()) {  // one by one: another clean-up may go on where a cancelled one stopped
     const auto exit = std::move(exits.back());
     exits.pop_back();
     steps.run(exit);
@@ -230,7 +230,7 @@ Resource Application::add_subapp(std::string_view prefix, const Application& sub
   add_prefix(add_prefix, *subapp.object_);
   subapp.object_->parent = object_.get();
   object_->subapps.push_back(subapp.object_);
-  // Beside the functions of this application, in the order in which all were appended.
+  // Functions that send the signals of `subapp` are appended to this application's own functions.
   detail::ApplicationObject* below = subapp.object_.get();
   object_->on_startup.append([below](Application&) {
     Application its(below->shared_from_this());

@@ -199,7 +199,7 @@ void FileResponseObject::prepare(Request& request) {
   // A coding that is chosen by prepare() takes the length away.
   if (!chunked) length = static_cast<std::uint64_t>(count);
   std::string& out = make_head(request);
-  // One call for head and body is less than two.
+  // A small file is copied behind the head: one system call takes less time than two.
   constexpr std::int64_t kCopied = 32 * 1024;
   if (!head_only_ && left_ && count <= kCopied) {
     const std::int64_t copied = append_file(fd.get(), start, count, out);
@@ -284,8 +284,8 @@ void FileResponseObject::copy(int fd, std::int64_t start, std::int64_t count) {
     write(std::string_view(block).substr(0, static_cast<std::size_t>(size)));
     start += size;
     count -= size;
-    // Compressed or encrypted, a file may come slower than its reader takes it: then write() never
-    // waits, and the others need a turn.
+    // Compressing or encrypting may be slower than the client reads: then write() never waits, and
+    // the other tasks need a turn.
     if (count > 0) asyncio::await(asyncio::sleep(0));
   }
 }

@@ -55,7 +55,7 @@ void Connection::turn_away() {
 
 bool Connection::handshake(const asyncio::ssl_argument& ssl) {
   asyncio::StartTlsOptions options;
-  // Without a time, a handshake would have the usual limit.
+  // A server without a limit gets one that never ends: an option left out means the usual limit.
   const http::Seconds limit = server_.options.head_timeout;
   options.ssl_handshake_timeout =
       aiohttp::detail::nanoseconds(limit.count() > 0 ? limit : http::Seconds::max());
@@ -91,7 +91,7 @@ void Connection::run() {
     throw;
   }
   no_limit();
-  // What is unsent now would wait for a peer that does not read, without a time limit.
+  // Unsent bytes would wait for a peer that does not read, without a time limit.
   if (writer_.transport().get_write_buffer_size() != 0) writer_.transport().abort();
   writer_.close();
 }
@@ -172,7 +172,7 @@ bool Connection::read_head() {
         return refuse({431, "the head is larger than " + std::to_string(server_.limits.head)}),
                false;
       no_limit();
-      expired_ = false;  // at the last moment, the head has come
+      expired_ = false;  // the head has come at the last moment
       cursor_ += size;
       if (parser_.head(bytes.substr(0, size), head_)) return true;
       return refuse(parser_.fault()), false;
@@ -218,7 +218,7 @@ void Connection::refuse(const http::ProtocolFault& fault) {
 
 // --- requests -----------------------------------------------------------------------------------
 
-// Cancels the handler when the client disconnects, as long as it lives.
+// While this lives, cancels the handler when the client disconnects.
 struct Connection::Watcher {
   explicit Watcher(Connection& its_connection) : connection(its_connection) {
     asyncio::detail::ReaderObject& reader = connection.reader_.object();
@@ -239,7 +239,7 @@ struct Connection::Watcher {
     try {
       connection.task_.cancel("the client has disconnected");
     } catch (const std::bad_alloc&) {
-      // The handler goes on.
+      // There was no memory to cancel the handler: it goes on.
     }
   }
   Connection& connection;
@@ -376,7 +376,8 @@ bool Connection::respond(Request& request, const StreamResponse& response,
 void Connection::expect(const Request& request) {
   if (!head_.expects) return;
   const std::string_view expected = head_.field("Expect");
-  // The body comes: RFC 9110, 10.1.1, has HTTP/1.0 ignore the field, and it may be an empty list.
+  // The client sends its body anyway: RFC 9110, 10.1.1, lets the field be an empty list, and has
+  // servers ignore it in HTTP/1.0.
   if (request.version().minor == 0 || expected.empty()) {
     head_.expects = false;
     return;

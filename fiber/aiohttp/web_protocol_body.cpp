@@ -117,8 +117,8 @@ void Connection::limit_body() {
   }
 }
 
-// A task that waits for bytes of the body, as long as it waits. It may be another than the
-// connection's, and wait until the connection is gone.
+// A task that waits for bytes of the body; lives as long as the wait. The task may be another than
+// the connection's, and wait until the connection is gone.
 struct Connection::Reading {
   explicit Reading(Connection& its_connection) : connection(its_connection) {
     connection.limit_body();

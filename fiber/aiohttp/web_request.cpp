@@ -198,7 +198,7 @@ HttpRange Request::http_range() const {
     if (error == std::errc::invalid_argument || end != digits.data() + digits.size() ||
         digits.front() == '-')
       fail();
-    // No file is that long: a larger number means the end of the file, and one is added to it.
+    // The largest number: no file is that long, and the code below adds one to a number.
     constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max() - 1;
     return error == std::errc() ? std::min(value, kMost) : kMost;
   };

@@ -66,7 +66,7 @@ std::string to_latin1(std::string_view text) {
   return bytes;
 }
 
-// Returns the text in the charset that its receiver is told.
+// Returns the text in the charset that the head names to the receiver.
 std::string encoded(std::string text, std::string_view charset) {
   const std::string name = http::lower(charset);
   if (name.empty() || name == "utf-8" || name == "utf8") return text;

@@ -101,7 +101,7 @@ void Server::end(http::Seconds timeout) const {
   if (wait()) return;
   for (detail::Connection& each : object_->connections) each.cancel();
   if (wait()) return;
-  // Handlers that have swallowed that: their connections keep nobody waiting any longer.
+  // The handlers that are left have swallowed the cancellation: nobody waits for them any longer.
   for (detail::Connection& each : object_->connections) each.abort();
 }
 

@@ -1,5 +1,5 @@
-// The event loop behind the `EventLoop` handles: it turns, and owns the parts that are named below,
-// each of which keeps invariants of its own.
+// The event loop behind the `EventLoop` handles: runs the iterations, and is closed. It owns the
+// parts that are named below, each of which keeps invariants of its own.
 //
 // Invariants
 //  1. An iteration looks at posts of other threads, signals, descriptors and timers, in this
@@ -118,7 +118,7 @@ class FIBER_API LoopObject {
   void run_task(TaskBase* task);
   void run_handle(core::Ref<HandleObject> handle);
   /// Returns whether a fiber may begin the next iteration by itself: no post or signal has come, no
-  /// deadline has passed, and no descriptor is watched.
+  /// deadline has passed, no descriptor is watched, and stop() was not called.
   FIBER_INLINE bool left_alone() const noexcept;
 
   long futures_alive = 0;

@@ -261,7 +261,7 @@ FIBER_INLINE fiber::detail::GreenletObject* Turns::next_greenlet(bool fiber_has_
     ready.take();
     --batch_;
     Leaf* leaf = entry.leaf();
-    current_task = nullptr;  // the end of a task may run code of the user's
+    current_task = nullptr;  // a destructor that the leaf runs may be the user's
     if (entry.kind() == Entry::Kind::leaf) {
       leaf->run(leaf);
     } else if (fiber_has_ended) {

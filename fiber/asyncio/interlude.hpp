@@ -1,3 +1,4 @@
+// Code of the user's, such as a destructor, that the loop runs while it goes from fiber to fiber.
 #pragma once
 
 #include <fiber/greenlet/object.hpp>

@@ -1,3 +1,4 @@
+// Objects that the futures of a loop keep alive, and that must end with the loop.
 #pragma once
 
 #include <fiber/config.hpp>

@@ -1,4 +1,4 @@
-// The ready entries, the current turn and the next one.
+// The ready entries, the current iteration and the choice of the next fiber.
 //
 // Invariants
 //  1. An iteration runs exactly the entries that were ready when its batch was counted; entries

@@ -1,4 +1,4 @@
-// Memory for objects that are made and freed with every task: blocks of a few cache lines, or of
+// Memory for objects that are made and freed with every fiber: blocks of a few cache lines, or of
 // half a line, reused last in first out, cut from chunks that grow with their number.
 //
 // Invariants

@@ -1,4 +1,4 @@
-// The data by which a debugger finds every greenlet of a process or of a core file, read by
+// The data by which a debugger finds every fiber of a process or of a core file, read by
 // gdb/fiber_gdb.py. No debug information is needed: members are given by name and offset.
 #pragma once
 

@@ -30,7 +30,7 @@ void OwnThread::Identity::take() noexcept {
 
 const char* OwnThread::why_not([[maybe_unused]] bool slow) noexcept {
 #if defined(FIBER_TSAN) || defined(FIBER_ASAN)
-  return "sanitizers tell threads apart by the state that such a task would own";
+  return "sanitizers tell threads apart by the state that such a fiber would own";
 #else
   return platform::why_no_thread_pointer(slow);
 #endif
@@ -54,7 +54,7 @@ OwnThread::OwnThread(ThreadState& thread, bool slow)
     const SignalsBlocked blocked;
     error = ::pthread_create(&helper_, nullptr, park_entry, this);
   }
-  if (error != 0) raise_os_error(error, "cannot start the thread of a task with own_thread_state");
+  if (error != 0) raise_os_error(error, "cannot start the thread for a fiber's own state");
   ::pthread_barrier_wait(&is_ready_);
   thread_.own_threads.prepend(*this);
 }

@@ -81,8 +81,7 @@ struct Outcome {
   std::exception_ptr error;
 };
 
-// The data that a layer above keeps for a greenlet, such as its context variables. Counted by any
-// thread.
+// The data that a layer above keeps for a greenlet. Counted by any thread.
 struct FIBER_API Belongings : core::SharedCounted<Belongings> {
   virtual ~Belongings();
 };
@@ -149,7 +148,7 @@ class FIBER_API GreenletObject {
   core::Owner<Run> run;
   core::Ref<Belongings> belongings;
   core::Owner<std::string> name;
-  void* user_data = nullptr;  // for the C interface
+  void* user_data = nullptr;  // for a layer above
   std::atomic<WeakBlock*> weak{nullptr};
   core::Links<GreenletObject> links;  // in the thread's list of live greenlets
 

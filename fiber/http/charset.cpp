@@ -127,7 +127,7 @@ constexpr Known known[] = {
     {"utf7", "UTF-7"},
 };
 
-// Python's further names of these and of the numbered families below.
+// Python's further names of the charsets above and of the numbered families below.
 struct Alias {
   std::string_view alias, name;
 };

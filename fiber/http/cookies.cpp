@@ -152,7 +152,8 @@ Params CookieStore::matching(const CookiePlace& to, const Params& instead) {
   };
   for (Entry* entry : fitting) {
     const Cookie& cookie = entry->cookie;
-    // A cookie for every host gives way to one of the host: that may have renewed it.
+    // A cookie for every host gives way to a cookie of its name that the host has set: the host may
+    // have renewed it.
     if (cookie.domain.empty() &&
         (has(cookies, cookie.name) || (cookie.path == "/" && has(instead, cookie.name))))
       continue;

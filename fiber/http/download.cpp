@@ -102,7 +102,8 @@ class Fetch {
   }
 
   DownloadClient& client_;
-  // Copies: the progress function may change the caller's objects, and itself in them.
+  // Copies: the progress function may change the caller's objects, even the function that is
+  // running.
   const std::string url_;
   const DownloadOptions options_;
   // Shared: a cancelled step may still use the file on another thread.

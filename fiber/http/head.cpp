@@ -25,7 +25,8 @@ std::string_view trim(std::string_view text) {
   return text;
 }
 
-// Whether a program that copies the text into a header would end the line in the middle of it.
+// Whether the text has an end of a line inside: a program that copies the text into a header would
+// send the rest as another field.
 bool breaks_line(std::string_view text) {
   static constexpr CharSet ends({"\r\n\0", 3});
   return ends.find_in(text) != text.npos;

@@ -110,7 +110,7 @@ bool PartFile::lock() {
          opened.st_ino == named.st_ino && opened.st_dev == named.st_dev;
 }
 
-// Returns false if there is no part that is ours.
+// Returns false if there is no part, or one that this process must not use (rule 3).
 bool PartFile::open_existing() {
   part_name_ = base_ + ".part";
   for (;;) {

@@ -50,7 +50,7 @@ void Prepared::choose_sending() {
   if (!request.body && !request.headers.contains("Transfer-Encoding")) return;
   sending = Sending::bytes;
   if (BodySource* source = request.body.source().get()) {
-    // Also the first time: another request may have sent the body.
+    // The source is rewound even for the first sending: another request may have sent the body.
     if (!source->rewind())
       throw Failure{Failure::Kind::unrewindable,
                     "Unable to rewind request body for redirect or another try."};

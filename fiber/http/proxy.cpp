@@ -49,7 +49,7 @@ bool ends_with(std::string_view text, std::string_view end) {
 bool is_excepted(const std::string& host, const std::string& host_and_port,
                  std::string_view exception, Rules rules) {
   if (exception == "*") return true;
-  // An IPv6 address is written without brackets there, as in Python and curl, or with them.
+  // In no_proxy an IPv6 address stands with brackets or, as in Python and curl, without them.
   if (host.starts_with('[') && equal_ignoring_case(host.substr(1, host.size() - 2), exception))
     return true;
   if (const auto address = ipv4(host); address && in_network(*address, exception)) return true;

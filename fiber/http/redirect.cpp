@@ -45,8 +45,8 @@ void drop_body(Outgoing& request) {
     request.headers.erase(name);
 }
 
-// Whether aiohttp calls the body octets: a body without a type, or none with a method that may have
-// one.
+// Whether aiohttp gives application/octet-stream as the type: for a body without a type and, for
+// methods that may have a body, without one.
 bool says_octets(const Outgoing& request) {
   static constexpr std::string_view methods[] = {"PATCH", "POST", "PUT"};
   return request.rules == Rules::aiohttp && !request.headers.contains("Content-Type") &&
@@ -94,7 +94,7 @@ std::string quote_cookie(std::string_view value) {
 std::string cookie_field(const Outgoing& request, CookieStore* store) {
   std::string of_caller = request.headers.get("Cookie");
   if (request.rules == Rules::requests && !of_caller.empty()) return of_caller;
-  // In requests they are cookies for every host and path, in one jar with the session's.
+  // In requests a call's cookies are for every host and path, in one jar with the session's.
   const Params none, &instead = request.rules == Rules::requests ? request.cookies : none;
   Params cookies =
       store && !store->empty() ? store->matching(cookie_place(request.url), instead) : Params{};

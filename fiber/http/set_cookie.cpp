@@ -89,7 +89,7 @@ struct DateParts {
 
 // --- domains ------------------------------------------------------------------------------------
 
-// Whether the host is an address. As in browsers, a host whose last part is a number is no name.
+// Whether the host is an address. As in browsers, a host whose last part is a number counts as one.
 bool is_address(std::string_view host) noexcept {
   if (host.starts_with('[')) return true;
   if (host.ends_with('.')) host.remove_suffix(1);

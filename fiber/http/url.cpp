@@ -189,7 +189,7 @@ std::string host_of(std::string_view text, std::string_view whole) {
   for (auto at = text.find('%'); at != text.npos; at = text.find('%', at + 1))
     if (percent_byte(text, at) <= 0) refuse(whole);
   std::string host = unquote_to_bytes(text);
-  // Other letters may become forbidden characters of ASCII: the check comes afterwards.
+  // The mapping may turn letters into forbidden characters of ASCII: the check comes afterwards.
   host = lower(is_ascii(host) ? host : to_ascii(host, whole));
   if (std::any_of(host.begin(), host.end(), is_forbidden_in_host)) refuse(whole);
   // The mapping drops characters such as a soft hyphen: resolvers take "" for this machine.

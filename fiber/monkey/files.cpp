@@ -42,7 +42,7 @@ class FileTask {
   const Call call_;
 };
 
-// --- who makes the call -------------------------------------------------------------------------
+// --- calls on threads and by io_uring -----------------------------------------------------------
 
 // Shared by the task and the thread.
 struct Progress {

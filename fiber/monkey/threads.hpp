@@ -1,3 +1,5 @@
+// Replacements for the locks, conditions, joins and initialisers of pthread, and for the calls that
+// change users and groups.
 #pragma once
 
 #include <fiber/monkey/hooks.hpp>

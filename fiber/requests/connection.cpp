@@ -39,7 +39,7 @@ int milliseconds_until(const Deadline& deadline) {
   return static_cast<int>(std::min<std::chrono::milliseconds::rep>(left.count(), 1'000'000));
 }
 
-// Half of the time that is left: an address that does not answer leaves the rest to the others.
+// An address gets half of the time that is left: if it does not answer, the others get the rest.
 Deadline half_of(const Deadline& whole) {
   if (!whole) return whole;
   const auto now = Clock::now();

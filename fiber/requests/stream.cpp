@@ -236,7 +236,7 @@ void Response::Stream::discard_body() {
   try {
     drive([this] { return transfer_.available() >= discard_limit; });
   } catch (const RequestException&) {
-    // The connection is closed then.
+    // The connection has failed, and is closed; the body was to be dropped anyway.
   }
 }
 

@@ -220,7 +220,7 @@ std::string PEM_cert_to_DER_cert(std::string_view pem) {
   std::string_view text = stripped(pem);
   if (!text.ends_with(kPemEnd))
     throw ValueError("Invalid PEM encoding; must end with " + std::string(kPemEnd));
-  // The lines may share their dashes: then nothing is between them.
+  // In a text that is too short for both lines they share dashes, and nothing is between them.
   if (text.size() < kPemBegin.size() + kPemEnd.size()) return {};
   text.remove_prefix(kPemBegin.size());
   text.remove_suffix(kPemEnd.size());

@@ -36,8 +36,8 @@ std::string seconds_of(std::int64_t nanoseconds) {
 
 const std::shared_ptr<SslObject> SslLayer::none_;
 
-// A step in the ready queue. Queuing needs no memory and so cannot fail: a waiter would wait
-// forever. While queued, the step keeps the transport, and with it the layer.
+// A step in the ready queue. Queuing needs no memory and so cannot fail: a task that waits for the
+// step would wait forever. While queued, the step keeps the transport, and with it the layer.
 class SslLayer::Step final : public asyncio::detail::HandleObject {
  public:
   Step(SslLayer& layer, void (SslLayer::*action)()) noexcept

@@ -83,7 +83,7 @@ struct StackOfMain {
 };
 StackOfMain stack_of_main;
 
-// In the task.
+// To be called in the task.
 void note_stack() noexcept {
   fiber::core::Stack& its = *fiber::getcurrent().object()->stack;
   stack_of_main = {.thread = ::pthread_self(),
@@ -91,7 +91,7 @@ void note_stack() noexcept {
                    .size = static_cast<std::size_t>(its.top() - its.base)};
 }
 
-// The program's dispositions of the signals for which handlers are installed where fibers run.
+// The program's dispositions of the signals for which handlers of stack overflows are installed.
 class Dispositions {
  public:
   Dispositions() noexcept {
@@ -108,9 +108,9 @@ class Dispositions {
   struct sigaction actions_[std::size(kSignals)];
 };
 
-// Calls main(). An exception of it ends the program, as it does elsewhere; but pthread_exit() and
-// pthread_cancel(), which unwind the stack, end the thread alone. The loop ends with the thread and
-// would log that it does.
+// Calls main(). An exception that leaves main() ends the program, as it does elsewhere; but
+// pthread_exit() and pthread_cancel(), which unwind the stack, end the thread alone. The loop ends
+// with the thread, and would log its own end.
 int call_main(int count, char** arguments, char** environment) {
   try {
     return main_of_program(count, arguments, environment);
@@ -157,7 +157,7 @@ extern "C" [[gnu::visibility("default")]] int __libc_start_main(Main main, int c
   return start(run_main, count, arguments, begin, end, linker_end, stack_end);
 }
 
-// Tells the stack of the task for the thread of main().
+// Replaces libc's function: as the stack of main()'s thread it reports the task's.
 extern "C" [[gnu::visibility("default")]] int pthread_getattr_np(
     pthread_t thread, pthread_attr_t* attributes) noexcept {
   using Get = int (*)(pthread_t, pthread_attr_t*);

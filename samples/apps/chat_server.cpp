@@ -74,7 +74,7 @@ class Room {
     while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
     return text;
   }
-  // No guest waits for another one who does not read: a guest with too much unread text is out.
+  // A guest with too much unread text has to leave: the others must not wait for a slow reader.
   void say_to_all(std::string_view text) {
     constexpr std::size_t kMost = 1024 * 1024;
     for (const auto& [name, writer] : guests_) {

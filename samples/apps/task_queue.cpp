@@ -29,8 +29,8 @@ class JobQueue {
     const int priority = job.priority;
     jobs_.put_nowait({{priority, ++last_}, std::make_shared<Job>(std::move(job))});
   }
-  // Does all jobs, retries included, with so many workers. They end with the group, before this
-  // object does; if one fails, so does the whole.
+  // Does all jobs, retries included, with so many workers. The workers end with the group, before
+  // this object does; the failure of one worker ends the others.
   void run(int workers) {
     asyncio::with(asyncio::TaskGroup(), [&](auto& group) {
       std::vector<asyncio::Task<void>> tasks;

@@ -68,7 +68,7 @@ class Forwarder {
   Counts both_ways(const StreamReader& near_reader, const StreamWriter& near_writer,
                    const StreamReader& far_reader, const StreamWriter& far_writer) const {
     Counts counts;
-    // Both directions move its end: bytes of one show that the connection is in use.
+    // Both directions move the end of the time limit: bytes in one show that both are in use.
     asyncio::Timeout idle(end_of_idleness());
     try {
       asyncio::with(idle, [&](auto&) {

@@ -78,8 +78,8 @@ std::string base64(std::string_view bytes) {
 }
 
 // Lines end by CR LF, and one that begins with a dot gets another: RFC 5321, section 4.5.2. A bare
-// CR or LF ends a line as well: were it sent as it is, some servers would take what follows for a
-// line, and others not.
+// CR or LF ends a line as well: were it sent as it is, some servers would take the text behind it
+// for another line, and others not.
 std::string on_the_wire(std::string_view text) {
   std::string wire;
   while (!text.empty()) {

@@ -41,7 +41,7 @@ void echo(StreamReader& reader, StreamWriter& writer) {
     writer.close();
     await(writer.wait_closed());
   } catch (const OSError&) {
-    // The client has gone without a word.
+    // The client has broken the connection off.
   }
 }
 

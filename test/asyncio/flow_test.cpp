@@ -70,7 +70,7 @@ TEST_CASE("below the mark drain does not suspend") {
   });
 }
 
-TEST_CASE("above the mark drain waits, and those who wait go on in the order in which they came") {
+TEST_CASE("above the mark drain waits, and waiting tasks go on in the order in which they came") {
   Events say;
   asyncio::run([&] {
     const TwoEnds ends = make_pair_of_streams();

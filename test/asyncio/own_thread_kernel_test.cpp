@@ -117,7 +117,9 @@ TEST_CASE("pthread_getattr_np tells of the helper's stack, not of the task's") {
   });
 }
 
-TEST_CASE("there are no restartable sequences in such a task, and sched_getcpu asks the kernel") {
+TEST_CASE(
+    "a task with own_thread_state has no restartable sequences, and sched_getcpu asks the "
+    "kernel") {
   if (!available()) return;
   run([] {
 #if defined(RSEQ_SIG)
@@ -174,7 +176,7 @@ TEST_CASE("pthread_kill from another thread reaches the helper, which blocks all
   ::sigaction(SIGUSR1, &before, nullptr);
 }
 
-TEST_CASE("flockfile: each such task is an owner of its own") {
+TEST_CASE("flockfile: each task with own_thread_state is an owner") {
   if (!available()) return;
   FILE* file = std::tmpfile();
   REQUIRE(file != nullptr);
@@ -233,7 +235,9 @@ TEST_CASE("state that libc keeps in memory of the thread is the task's own") {
   });
 }
 
-TEST_CASE("a robust mutex that such a task holds when its process ends is found by another") {
+TEST_CASE(
+    "a robust mutex of a task with own_thread_state is found by another process when the task's "
+    "process ends") {
   if (support::lacks_robust_mutexes()) return;
   if (!available()) return;
   pthread_mutexattr_t attributes;

@@ -333,7 +333,8 @@ TEST_CASE("signals: raise() and the handler's errno; pthread_kill(pthread_self()
   ::sigaction(SIGUSR1, &before, nullptr);
 }
 
-TEST_CASE("a child process that such a task forks goes on as a child of a thread would") {
+TEST_CASE(
+    "a child process that a task with own_thread_state forks goes on as a thread's child would") {
   if (!available()) return;
   asyncio::run([] {
     await(asyncio::create_task(
@@ -379,7 +380,7 @@ TEST_CASE("exit() and pthread_exit() in a task with a thread state of its own") 
   CHECK(refused.errors.find("pthread_exit() in a task with own_thread_state") == 7);
 }
 
-TEST_CASE("tasks that are left behind by their loop end with theirs") {
+TEST_CASE("unfinished tasks of a closed loop destroy their own thread state") {
   if (!available()) return;
   std::vector<std::string> list;
   Noted::list = &list;

@@ -74,7 +74,7 @@ TEST_CASE("between the calls of run_ready the loop tells what is due") {
   CHECK(host.loop.run_until_complete([] { return 42; }) == 42);
 }
 
-TEST_CASE("virtual time passes in such a host, too") {
+TEST_CASE("virtual time passes in a host without a descriptor, too") {
   Host host;
   const asyncio::testing::VirtualClock clock;
   clock.attach(host.loop);

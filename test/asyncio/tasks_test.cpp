@@ -306,7 +306,8 @@ TEST_CASE("what a callable captures is aligned as it asks") {
 }
 
 TEST_CASE(
-    "who looks first at a cancelled task gets its CancelledError, the others one that is bare") {
+    "the first awaiter of a cancelled task gets its CancelledError, later ones a CancelledError "
+    "without a message") {
   run([] {
     const auto awaited = [](const auto& task) { return thrown_by([&] { await(task); }); };
     const auto started = create_task(asyncio::sleep(10s));

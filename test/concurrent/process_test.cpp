@@ -368,7 +368,7 @@ TEST_CASE("shutdown waits for all that was submitted") {
   CHECK(no_child_is_left());
 }
 
-TEST_CASE("shutdown can cancel what is pending, and tells who waits") {
+TEST_CASE("shutdown can cancel what is pending, and wakes the threads that wait for it") {
   const Gate gate;
   ProcessPoolExecutor pool({.max_workers = 1});
   const auto running = pool.submit(&Gate::wait, gate.reader());

@@ -225,7 +225,7 @@ TEST_CASE("shutdown waits for all that was submitted") {
   CHECK(count == 20);
 }
 
-TEST_CASE("shutdown can cancel what is pending, and tells who waits") {
+TEST_CASE("shutdown can cancel what is pending, and wakes the threads that wait for it") {
   std::latch go(1);
   ThreadPoolExecutor pool({.max_workers = 1});
   const auto running = pool.submit([&] { go.wait(); });

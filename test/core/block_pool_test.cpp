@@ -74,7 +74,7 @@ TEST_CASE("a block may be given back where there is no pool") {
   pool.release(block, kSize);
 }
 
-TEST_CASE("pools that come and go, several at a time, need no more and no more memory") {
+TEST_CASE("pools that come and go, several at a time, need no further memory") {
   constexpr std::size_t kSize = 642;
   std::set<void*> seen;
   std::size_t after_first = 0;

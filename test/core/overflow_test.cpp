@@ -104,7 +104,8 @@ TEST_CASE("an overflow names the fiber and its stack size") {
   CHECK(ended.errors == report("'" + std::string(200, 'n') + "...'", 256));
 }
 
-TEST_CASE("an overflow in a generator names the generator, not who asks for the item") {
+TEST_CASE(
+    "an overflow in a generator names the generator, not the greenlet that asks for the item") {
   const auto ask = [](const char* name) {
     const fiber::Generator<int> deep([](auto&) { overflow(); }, {.name = name});
     greenlet([&] { deep.next(); }, {.stack_size = 1 << 20, .name = "asks"}).switch_();

@@ -386,7 +386,7 @@ TEST_CASE("a stack knows how much of it was touched") {
   pool.release(stack);
 }
 
-TEST_CASE("trim gives the memory of idle stacks back, not that of others") {
+TEST_CASE("trim gives the memory of idle stacks back, not the memory of stacks in use") {
   StackPool pool;
   Stack* idle = pool.allocate(kDefaultStackSize);
   Stack* used = pool.allocate(kDefaultStackSize);

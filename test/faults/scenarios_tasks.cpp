@@ -115,7 +115,7 @@ FAULTS_SCENARIO(futures) {
     std::string result = "a result that is too long for a small string";
     future.set_result(std::move(result));
     for (const auto& task : tasks) await(task);
-    require(woken == 70 && called == 10, "who waits for a future");
+    require(woken == 70 && called == 10, "some waiters of the future were not woken");
   });
 }
 

@@ -57,7 +57,7 @@ TEST_CASE(
   CHECK(with_default.get(2) == 4);
 }
 
-TEST_CASE("two variables of one name are two, copies of one are one") {
+TEST_CASE("two variables of one name differ; copies of a variable are that variable") {
   const Clean clean;
   const ContextVar<int> a("x"), b("x"), copy = a;
   a.set(1);
@@ -388,7 +388,9 @@ TEST_CASE("a context may be copied into a greenlet, or shared by several") {
   CHECK(events.take() == "1 1 1 2 3");
 }
 
-TEST_CASE("the context of a greenlet that runs on another thread is refused, of others it is not") {
+TEST_CASE(
+    "the context of a greenlet that runs on another thread is refused; any other greenlet's is "
+    "not") {
   const Clean clean;
   const ContextVar<int> var("var", 0);
   var.set(1);

@@ -92,7 +92,7 @@ TEST_CASE("getcurrent() and parent() are not counted, their copies are") {
   CHECK(events.take() == "unwound");
 }
 
-TEST_CASE("a body is destroyed by its greenlet, on its stack, before that is dead") {
+TEST_CASE("a greenlet destroys its body on its own stack, before it counts as dead") {
   Events events;
   greenlet g = nullptr;
   {

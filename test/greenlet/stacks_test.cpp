@@ -117,7 +117,7 @@ TEST_CASE("a task may ask for a larger stack, whatever others have left") {
   });
 }
 
-TEST_CASE("a task with a larger stack starts when it would have started without") {
+TEST_CASE("a task with a larger stack starts in its usual turn") {
   on_fresh_thread([] {
     support::Events events;
     fiber::asyncio::run([&] {

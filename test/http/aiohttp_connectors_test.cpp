@@ -115,7 +115,7 @@ TEST_CASE("a resolver says where a host is, once for all who ask in its time") {
   });
 }
 
-TEST_CASE("one who gives up while a host is looked up leaves the others alone") {
+TEST_CASE("a task that gives up while a host is looked up leaves the other waiting tasks alone") {
   asyncio::run([] {
     Server server;
     int asked = 0;

@@ -189,7 +189,8 @@ TEST_CASE("setuid and its relatives change all threads, and come back") {
 }
 
 TEST_CASE(
-    "a handler that waits for every child leaves those of system() alone, whoever ends first") {
+    "a handler that waits for every child leaves those of system() alone, whichever child ends "
+    "first") {
   if (!available()) return;
   const ChildReaper reaper;
   run([&] {

@@ -264,7 +264,7 @@ TEST_CASE("several tasks read from the same descriptor, and one writes to it mea
   CHECK(say.take() == "1:a 2:b 3:c");
 }
 
-TEST_CASE("close by another task fails those who wait with EBADF") {
+TEST_CASE("close by another task fails tasks that wait with EBADF") {
   Events say;
   run([&] {
     Ends ends = socket_pair();
@@ -287,7 +287,7 @@ TEST_CASE("close by another task fails those who wait with EBADF") {
   CHECK(say.take() == "EBADF EBADF");
 }
 
-TEST_CASE("dup2 onto a descriptor fails those who wait for it; they go on with a new one") {
+TEST_CASE("dup2 onto a descriptor fails tasks that wait for it; they go on with a new one") {
   run([&] {
     Ends ends = socket_pair();
     const Ends others = socket_pair();

@@ -27,7 +27,7 @@ using asyncio::await;
 using namespace std::chrono_literals;
 using support::Events;
 
-// The patched close() wakes those who wait for the descriptor.
+// The patched close() wakes the tasks that wait for the descriptor.
 using Descriptor = support::DescriptorClosedBy<calls::close>;
 
 // Two connected sockets, or a pipe, of which `a` is read and `b` is written.

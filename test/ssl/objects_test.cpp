@@ -281,7 +281,7 @@ TEST_CASE("channel bindings are the same on both sides, and new for each connect
         "ValueError(\"'other' channel binding type not implemented\")");
 }
 
-TEST_CASE("keys are written for who debugs, and to the file that is for it") {
+TEST_CASE("keys are written for debuggers of the connection, to the keylog file") {
   const std::string file = certificates()("keys.log");
   const auto client = client_context();
   client.keylog_filename(file);

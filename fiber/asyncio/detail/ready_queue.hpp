@@ -16,7 +16,8 @@ class TaskBase;
 class HandleObject;
 struct Leaf;
 
-// A step of the library's own that runs no user code, and so may run on any fiber's stack.
+// A step of the library's own, which may run on any fiber's stack: it calls no callback of the
+// user's, but a destructor that it runs may.
 struct Leaf {
   void (*run)(Leaf* self) noexcept = nullptr;
 };

@@ -1,5 +1,5 @@
-// libcurl's multi interface driven by our loop. The library says which sockets it waits for and
-// when it wants to be called; our loop watches and calls.
+// libcurl's multi interface driven by our loop. libcurl says which sockets it waits for and when it
+// wants to be called; our loop watches the sockets and calls libcurl.
 #pragma once
 
 #include <curl/curl.h>
