@@ -77,7 +77,8 @@ enum class Cancel : unsigned char {
 
 /// Keyword arguments of patch_all and patch_library.
 struct PatchOptions {
-  /// How calls are cut short. Nothing: the object's entry in policies(), or else Cancel::error.
+  /// How calls are cut short. Nothing: as before for an object that is patched already, and else the
+  /// object's entry in policies(), or Cancel::error.
   std::optional<Cancel> cancel = {};
   /// Whether to patch also the objects that the named library needs, recursively: libldap's
   /// liblber.
@@ -93,7 +94,7 @@ struct PatchOptions {
 FIBER_API std::size_t patch_all(const PatchOptions& options = {});
 
 /// Patches one loaded object, by its whole name ("libpq.so.5") or path. An object that is
-/// patched already gets the new policy. Throws ValueError if no such object is loaded, unless
+/// patched already gets the policy that `options` name. Throws ValueError if no such object is loaded, unless
 /// PatchOptions::future is true.
 FIBER_API std::size_t patch_library(std::string_view name, const PatchOptions& options = {});
 

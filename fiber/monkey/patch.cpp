@@ -47,6 +47,13 @@ struct Future {
   bool dependencies;
 };
 
+// The policy for an object that is to be patched. One that the user has not named in this call
+// stands behind that with which the object is patched already.
+struct Choice {
+  Cancel cancel;
+  bool is_named;
+};
+
 // The one import that is patched in every object: it reports objects that are loaded later.
 bool tells_of_newcomers(std::string_view function) { return function == "dlopen"; }
 
@@ -69,7 +76,7 @@ class Registry {
     restore_if([](const Image&) { return true; });
   }
 
-  // Patches the images for which `choose(image)` returns a policy. Returns the number of patched
+  // Patches the images for which `choose(image)` returns a Choice. Returns the number of patched
   // imports; -1 if no image was chosen.
   template <class Choose>
   std::ptrdiff_t patch_if(Choose choose) {
@@ -88,7 +95,7 @@ class Registry {
       std::erase_if(futures_, [&](const Future& each) { return each.name == future.name; });
       futures_.push_back(std::move(future));
     }
-    patch_if([](const Image&) { return std::nullopt; });
+    patch_if([](const Image&) { return std::optional<Choice>(); });
   }
   void expect_nothing(std::string_view name) noexcept {
     const std::lock_guard lock(mutex_);
@@ -170,16 +177,20 @@ class Registry {
     std::ptrdiff_t count = 0;
     bool any = false;
     forget_unloaded();
+    const std::map<std::uintptr_t, Cancel> policies = policies_of_objects();
     detail::for_each_image([&](const Image& image) {
-      const std::optional<Cancel> chosen = choose(image);
+      const std::optional<Choice> chosen = choose(image);
       if (!chosen && (futures_.empty() || detail::why_untouchable(image) != nullptr)) return;
       any |= chosen.has_value();
+      Cancel cancel = chosen ? chosen->cancel : Cancel::error;
+      const auto policy = policies.find(image.base());
+      if (chosen && !chosen->is_named && policy != policies.end()) cancel = policy->second;
       image.for_each_import([&](const char* name, void** at, bool is_data) {
         const auto found = replacements_.find(name);
         if (found == replacements_.end()) return;
         if (tells_of_newcomers(name) ? futures_.empty() : !chosen) return;
         if (is_data && *at != found->second.original && !slots_.contains(at)) return;
-        count += patch(image, at, *found->second.hook, chosen.value_or(Cancel::error), false);
+        count += patch(image, at, *found->second.hook, cancel, false);
       });
       // Functions of a sanitizer call libc's through copies of their own in the program.
       if (!chosen || kSanitized) return;
@@ -188,11 +199,20 @@ class Registry {
         if (found == by_address_.end() || slots_.contains(at) || is_ours(at) ||
             image.contains(pointer))  // a function of the image's own, like a sanitizer's
           return;
-        count += patch(image, at, *found->second, *chosen, true);
+        count += patch(image, at, *found->second, cancel, true);
       });
     });
     if (any) patch_those_that_wake();
     return any ? count : -1;
+  }
+
+  // Returns the policies with which objects are patched, by the objects' bases.
+  std::map<std::uintptr_t, Cancel> policies_of_objects() const {
+    std::map<std::uintptr_t, Cancel> policies;
+    for (const auto& [at, slot] : slots_)
+      if (slot.is_chosen && !tells_of_newcomers(slot.hook->name))
+        policies.emplace(slot.base, slot.cancel);
+    return policies;
   }
 
   // Patches the functions that wake tasks in the objects that are not chosen, too. Without memory,
@@ -284,29 +304,50 @@ std::vector<std::string> with_dependencies(std::string_view name) {
   return names;
 }
 
-// Returns the policy for an image that is one of `names`, nothing for others. The names after the
+// Returns the policy for an image.
+Choice choice_of(const Image& image, const std::optional<Cancel>& cancel) {
+  return {.cancel = cancel ? *cancel : detail::policy_of(image), .is_named = cancel.has_value()};
+}
+
+// Returns the choice for an image that is one of `names`, nothing for others. The names after the
 // first are dependencies; among them, the parts of libc are not patched.
-std::optional<Cancel> choose(const Image& image, const std::vector<std::string>& names,
+std::optional<Choice> choose(const Image& image, const std::vector<std::string>& names,
                              const std::optional<Cancel>& cancel) {
   for (std::size_t i = 0; i < names.size(); ++i) {
     if (!detail::is_called(image, names[i])) continue;
     if (i != 0 && detail::why_untouchable(image) != nullptr) return std::nullopt;
-    return cancel ? *cancel : detail::policy_of(image);
+    return choice_of(image, cancel);
   }
   return std::nullopt;
 }
 
-std::optional<Cancel> choose_any(const Image& image, const std::optional<Cancel>& cancel) {
+std::optional<Choice> choose_any(const Image& image, const std::optional<Cancel>& cancel) {
   if (detail::why_untouchable(image) != nullptr) return std::nullopt;
-  return cancel ? *cancel : detail::policy_of(image);
+  return choice_of(image, cancel);
+}
+
+std::vector<std::string> names_to_patch(std::string_view name, bool dependencies) {
+  return dependencies ? with_dependencies(name) : std::vector{std::string(name)};
 }
 
 std::ptrdiff_t patch_named(std::string_view name, const std::optional<Cancel>& cancel,
                            bool dependencies) {
-  std::vector<std::string> names{std::string(name)};
-  if (dependencies) names = with_dependencies(name);
+  const std::vector<std::string> names = names_to_patch(name, dependencies);
   return Registry::instance().patch_if(
       [&](const Image& image) { return choose(image, names, cancel); });
+}
+
+// Patches what was loaded since the option `future` was given. Objects that are patched already
+// keep their policies.
+void patch_newcomers_of(const Future& future) {
+  std::vector<std::string> names;
+  if (!future.name.empty()) names = names_to_patch(future.name, future.dependencies);
+  Registry::instance().patch_if([&](const Image& image) {
+    std::optional<Choice> choice = future.name.empty() ? choose_any(image, future.cancel)
+                                                       : choose(image, names, future.cancel);
+    if (choice) choice->is_named = false;
+    return choice;
+  });
 }
 
 }  // namespace
@@ -317,13 +358,11 @@ std::vector<PatchedImport> patched_imports() { return Registry::instance().list(
 
 void patch_newcomers() noexcept {
   try {
-    for (const Future& future : Registry::instance().expected())
-      if (future.name.empty())
-        // Patched objects keep their policies.
-        Registry::instance().patch_if(
-            [&](const Image& image) { return choose_any(image, future.cancel); });
-      else
-        patch_named(future.name, future.cancel, future.dependencies);
+    const std::vector<Future> futures = Registry::instance().expected();
+    // An object's own policy comes before that for all.
+    for (const bool for_all : {false, true})
+      for (const Future& future : futures)
+        if (future.name.empty() == for_all) patch_newcomers_of(future);
   } catch (const std::exception&) {
     // Without memory, the new objects stay unpatched.
   }

@@ -107,6 +107,43 @@ TEST_CASE("an object that is loaded later is patched at once, unless that is not
   monkey::unpatch();
 }
 
+TEST_CASE("an object keeps its policy until a call names another one") {
+  const support::AtEnd undo([] { monkey::unpatch(); });
+  const auto policy_of = [](std::string_view name) {
+    for (const monkey::Patched& each : monkey::patched())
+      if (each.object.ends_with(name)) return each.cancel;
+    FAIL("not patched: ", name);
+    return monkey::Cancel::error;
+  };
+  const auto load = [] {
+    void* library = calls::dlopen(bound_calls().c_str(), RTLD_NOW | RTLD_LOCAL);
+    REQUIRE_MESSAGE(library != nullptr, ::dlerror());
+    return library;
+  };
+  monkey::patch_all();
+  for (const monkey::Cancel policy : {monkey::Cancel::interrupt, monkey::Cancel::never}) {
+    monkey::patch_library("libmonkey_calls.so", {.cancel = policy});
+    ::dlclose(load());
+    CHECK(policy_of("libmonkey_calls.so") == policy);
+    monkey::patch_all();
+    monkey::patch_library("libmonkey_calls.so");
+    CHECK(policy_of("libmonkey_calls.so") == policy);
+  }
+  monkey::patch_all({.cancel = monkey::Cancel::error});
+  CHECK(policy_of("libmonkey_calls.so") == monkey::Cancel::error);
+  // The policy that an object was promised comes before that for all, in any order.
+  for (const bool named_first : {true, false}) {
+    monkey::unpatch();
+    if (!named_first) monkey::patch_all();
+    monkey::patch_library("libmonkey_bound_calls.so",
+                          {.cancel = monkey::Cancel::interrupt, .future = true});
+    if (named_first) monkey::patch_all();
+    void* library = load();
+    CHECK(policy_of("libmonkey_bound_calls.so") == monkey::Cancel::interrupt);
+    ::dlclose(library);
+  }
+}
+
 TEST_CASE("names are matched whole: libc-calls is not libc, and libfiber-calls is not ours") {
   const std::filesystem::path directory =
       std::filesystem::temp_directory_path() / ("fiber-names-" + std::to_string(::getpid()));
