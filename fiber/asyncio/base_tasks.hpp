@@ -109,6 +109,7 @@ class FIBER_API TaskBase : public FutureBase {
     bool shielded = false;       ///< cancellation waits for the end of a scope
     std::uint8_t fruitless = 0;  ///< calls since the library was told
     std::uint16_t grace = 0;     ///< centiseconds for which calls wait although it is cancelled
+    std::uint32_t alarm = 0;     ///< the number of the alarm that the task has set last
   };
   LibraryCalls& library_calls() noexcept { return library_calls_; }
 

@@ -2,19 +2,46 @@
 //
 // The signal interrupts whatever the thread runs at that moment: perhaps the loop, or another task,
 // on another stack than the one to which the handler may jump (siglongjmp). So while the task that
-// set the alarm waits in a patched call, that call runs the handler, on the task's own stack, and
-// then fails with EINTR. While the task itself runs, the signal is handled as usual.
+// set the alarm waits in a patched call, the kernel's timer (ITIMER_REAL) is put away: the wait
+// ends at the moment at which the alarm would have rung, and the signal is raised then, on the
+// task's own stack. The handler, the mask and the flags are the program's and the kernel's: none is
+// kept here. At all other times the kernel's timer runs.
 #pragma once
 
 #include <fiber/monkey/waiting.hpp>
 
 namespace fiber::monkey::detail {
 
-// Returns when the task's alarm rings, on the loop's clock; kNever if the task has no alarm.
-std::int64_t alarm_of(const TaskBase& task) noexcept;
+// The alarm during one wait of the task, if the task has set it. The kernel's timer runs on with
+// the time that is left when the wait ends.
+class AlarmOfWait {
+ public:
+  explicit AlarmOfWait(const Call& call) noexcept;
+  AlarmOfWait(const AlarmOfWait&) = delete;
+  AlarmOfWait& operator=(const AlarmOfWait&) = delete;
+  ~AlarmOfWait();
 
-// Calls the program's handler, which may jump away. To be called in the task that has set the
-// alarm, when the alarm rings. Returns true if interrupted calls should go on (SA_RESTART).
-bool run_alarm_handler();
+  // When the alarm rings, on the loop's clock; kNever if there is none.
+  std::int64_t due() const noexcept { return due_; }
+  // Returns whether the alarm rings now: it does so once. Its next time, if it repeats, is given to
+  // the kernel. Returns false if other code has changed the timer meanwhile.
+  bool rings() noexcept;
+
+ private:
+  friend struct RealTimer;
+  const Call& call_;
+  std::int64_t due_ = kNever;
+  std::int64_t since_ = 0;     // of the monotonic clock
+  std::int64_t left_ = 0;      // then
+  std::int64_t interval_ = 0;  // 0: it rings once
+};
+
+// How a raised signal affects the call during which it is raised.
+enum class Interruption : std::uint8_t { none, restarts, interrupts };
+// Raises SIGALRM in this thread, whose handler may jump away.
+Interruption raise_alarm() noexcept;
+
+// In a forked child, which has no alarm.
+void forget_alarm() noexcept;
 
 }  // namespace fiber::monkey::detail

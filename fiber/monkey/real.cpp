@@ -101,6 +101,7 @@ Real find_all() {
       .dlopen = Symbol("dlopen"),
       .alarm = Symbol("alarm"),
       .setitimer = Symbol("setitimer"),
+      .getitimer = Symbol("getitimer"),
       .pause = Symbol("pause"),
       .closefrom = Symbol("closefrom"),
       .close_range = Symbol("close_range"),

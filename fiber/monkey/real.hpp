@@ -101,6 +101,7 @@ struct Real {
   void* (*dlopen)(const char*, int);
   unsigned (*alarm)(unsigned);
   int (*setitimer)(itimer_which, const itimerval*, itimerval*);
+  int (*getitimer)(itimer_which, itimerval*);
   int (*pause)();
   void (*closefrom)(int);
   int (*close_range)(unsigned, unsigned, int);

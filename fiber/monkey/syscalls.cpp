@@ -98,6 +98,7 @@ constexpr Known kAll[] = {
     known(SYS_mq_timedreceive, "mq_timedreceive", &Real::mq_timedreceive),
     known(SYS_mq_timedsend, "mq_timedsend", &Real::mq_timedsend),
     known(SYS_setitimer, "setitimer", &Real::setitimer),
+    known(SYS_getitimer, "getitimer", &Real::getitimer),
     known(SYS_fsync, "fsync", &Real::fsync),
     known(SYS_fdatasync, "fdatasync", &Real::fdatasync),
     known(SYS_syncfs, "syncfs", &Real::syncfs),

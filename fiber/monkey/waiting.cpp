@@ -42,6 +42,7 @@ std::atomic<unsigned> fork_count{1};
 void in_forked_child() {
   inherited_loop = asyncio::detail::running_loop_or_null();
   process = ::getpid();
+  forget_alarm();
   fork_count.fetch_add(1, std::memory_order_relaxed);
   forget_waiting_tasks();
 }
@@ -137,6 +138,7 @@ Wake Call::wait(std::span<DescriptorWait> descriptors, std::int64_t deadline,
 }
 
 Wake Call::wait_undisturbed(Waiter** shown) const noexcept {
+  const AlarmOfWait later(*this);
   return wait_unless_cancelled({}, kNever, shown);
 }
 
@@ -147,14 +149,19 @@ Wake Call::wait_for(std::span<DescriptorWait> descriptors, std::int64_t deadline
   if (is_interrupted_by_signals(*task_)) [[unlikely]]
     return wait_for_signals_too(descriptors, deadline, shown, restarts);
   for (;;) {
-    const std::int64_t alarm = alarm_of(*task_);
-    if (alarm == kNever) return wait_unless_cancelled(descriptors, deadline, shown);
-    if (alarm > now()) {
-      const Wake wake = wait_unless_cancelled(descriptors, std::min(deadline, alarm), shown);
-      if (wake != Wake::timed_out || alarm > now() || alarm_of(*task_) != alarm) return wake;
+    {
+      AlarmOfWait alarm(*this);
+      const Wake wake = wait_unless_cancelled(descriptors, std::min(deadline, alarm.due()), shown);
+      if (wake != Wake::timed_out) return wake;
+      if (!alarm.rings()) {
+        if (deadline <= now()) return wake;
+        continue;  // the alarm was called off or set anew meanwhile
+      }
     }
     const TurnsPutAway turns(*task_);
-    if (run_alarm_handler() && restarts) continue;
+    const Interruption interruption = raise_alarm();
+    if (interruption == Interruption::none || (interruption == Interruption::restarts && restarts))
+      continue;
     errno = EINTR;
     return Wake::failed;
   }

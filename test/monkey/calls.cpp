@@ -157,6 +157,10 @@ int gethostbyname_r(const char* name, hostent* entry, char* memory, std::size_t 
 }
 useconds_t ualarm(useconds_t time, useconds_t interval) { return ::ualarm(time, interval); }
 unsigned alarm(unsigned seconds) { return ::alarm(seconds); }
+int setitimer(const itimerval& value, itimerval* before) {
+  return ::setitimer(ITIMER_REAL, &value, before);
+}
+int getitimer(itimerval& value) { return ::getitimer(ITIMER_REAL, &value); }
 int pause() { return ::pause(); }
 void closefrom(int first) { ::closefrom(first); }
 void* dlopen(const char* name, int flags) { return ::dlopen(name, flags); }

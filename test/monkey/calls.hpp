@@ -13,6 +13,7 @@
 #include <sys/select.h>
 #include <sys/sem.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -91,6 +92,9 @@ hostent* gethostbyaddr(const void* address, socklen_t length, int family);
 int gethostbyname_r(const char* name, hostent* entry, char* memory, std::size_t size,
                     hostent** result, int* error);
 unsigned alarm(unsigned seconds);
+// Of ITIMER_REAL.
+int setitimer(const itimerval& value, itimerval* before = nullptr);
+int getitimer(itimerval& value);
 useconds_t ualarm(useconds_t time, useconds_t interval);
 int pause();
 void closefrom(int first);
