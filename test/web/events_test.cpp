@@ -16,6 +16,7 @@
 
 #include <doctest/doctest.h>
 
+#include "support/lines.hpp"
 #include "support/log.hpp"
 
 namespace aiohttp = fiber::aiohttp;
@@ -26,18 +27,13 @@ using aiohttp::MessageEvent;
 using aiohttp::ReadyState;
 using aiohttp::test_utils::TestServer;
 using asyncio::await;
+using support::text;
 using namespace std::chrono_literals;
 
 namespace {
 
 using Events = std::vector<std::string>;
 using Handler = std::function<web::StreamResponse(web::Request&)>;
-
-std::string text(const Events& events) {
-  std::string all;
-  for (const std::string& event : events) all += event + "\n";
-  return all;
-}
 
 std::string show(const MessageEvent& event) {
   return event.type + "|" + event.data + "|" + event.last_event_id;
