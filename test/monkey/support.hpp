@@ -6,7 +6,6 @@
 
 #include <doctest/doctest.h>
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -18,6 +17,7 @@
 #include "support/descriptor.hpp"
 #include "support/events.hpp"
 #include "support/socket_pair.hpp"
+#include "support/threads.hpp"
 
 namespace monkey_test {
 
@@ -26,6 +26,7 @@ namespace monkey = fiber::monkey;
 using asyncio::await;
 using namespace std::chrono_literals;
 using support::Events;
+using support::threads;
 
 // The patched close() wakes those who wait for the descriptor.
 using Descriptor = support::DescriptorClosedBy<calls::close>;
@@ -77,16 +78,6 @@ void run(F body) {
 template <class F>
 auto start(F function) {
   return asyncio::create_task(std::move(function));
-}
-
-inline int threads() {
-  int count = 0;
-  DIR* list = ::opendir("/proc/self/task");
-  REQUIRE(list != nullptr);
-  while (const dirent* entry = ::readdir(list))
-    if (entry->d_name[0] != '.') ++count;
-  ::closedir(list);
-  return count;
 }
 
 }  // namespace monkey_test
