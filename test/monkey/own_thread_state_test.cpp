@@ -22,20 +22,6 @@ namespace {
 
 const asyncio::TaskOptions shared{};
 
-struct Mutex {
-  explicit Mutex(int kind) {
-    pthread_mutexattr_t attributes;
-    ::pthread_mutexattr_init(&attributes);
-    ::pthread_mutexattr_settype(&attributes, kind);
-    ::pthread_mutex_init(&mutex, &attributes);
-    ::pthread_mutexattr_destroy(&attributes);
-  }
-  Mutex(const Mutex&) = delete;
-  Mutex& operator=(const Mutex&) = delete;
-  ~Mutex() { ::pthread_mutex_destroy(&mutex); }
-  pthread_mutex_t mutex;
-};
-
 thread_local int number = 0;
 
 }  // namespace
@@ -52,14 +38,14 @@ TEST_CASE("mutexes keep tasks apart, whether they are threads or not") {
         run([&] {
           Mutex mutex(kind);
           const auto work = [&](int id) {
-            CHECK(calls::mutex_lock(&mutex.mutex) == 0);
-            if (kind == PTHREAD_MUTEX_RECURSIVE) CHECK(calls::mutex_lock(&mutex.mutex) == 0);
-            if (kind == PTHREAD_MUTEX_ERRORCHECK) CHECK(calls::mutex_lock(&mutex.mutex) == EDEADLK);
+            CHECK(mutex.lock() == 0);
+            if (kind == PTHREAD_MUTEX_RECURSIVE) CHECK(mutex.lock() == 0);
+            if (kind == PTHREAD_MUTEX_ERRORCHECK) CHECK(mutex.lock() == EDEADLK);
             say(id);
             calls::usleep(1000);
             say(id);
-            if (kind == PTHREAD_MUTEX_RECURSIVE) CHECK(calls::mutex_unlock(&mutex.mutex) == 0);
-            CHECK(calls::mutex_unlock(&mutex.mutex) == 0);
+            if (kind == PTHREAD_MUTEX_RECURSIVE) CHECK(mutex.unlock() == 0);
+            CHECK(mutex.unlock() == 0);
           };
           const auto a = asyncio::create_task([&] { work(1); }, *first);
           const auto b = asyncio::create_task([&] { work(2); }, *second);

@@ -7,7 +7,9 @@
 #include <doctest/doctest.h>
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -57,6 +59,46 @@ struct Listener {
     address = asyncio::SocketAddress::of_socket(fd);
   }
 };
+
+// A mutex of this kind, such as PTHREAD_MUTEX_RECURSIVE.
+class Mutex {
+ public:
+  explicit Mutex(int kind) {
+    pthread_mutexattr_t attributes;
+    ::pthread_mutexattr_init(&attributes);
+    ::pthread_mutexattr_settype(&attributes, kind);
+    ::pthread_mutex_init(&mutex_, &attributes);
+    ::pthread_mutexattr_destroy(&attributes);
+  }
+  Mutex(const Mutex&) = delete;
+  Mutex& operator=(const Mutex&) = delete;
+  ~Mutex() { ::pthread_mutex_destroy(&mutex_); }
+  int lock() { return calls::mutex_lock(&mutex_); }
+  int trylock() { return calls::mutex_trylock(&mutex_); }
+  int unlock() { return calls::mutex_unlock(&mutex_); }
+
+ private:
+  pthread_mutex_t mutex_;
+};
+
+// Events, and how many there were.
+struct CountedEvents : Events {
+  template <class T>
+  void operator()(const T& event) {
+    ++count;
+    Events::operator()(event);
+  }
+  int count = 0;
+};
+
+// Returns the time on this clock in a while.
+inline timespec from_now(clockid_t clock, std::chrono::nanoseconds time) {
+  timespec at{};
+  ::clock_gettime(clock, &at);
+  const auto nanoseconds = at.tv_nsec + time.count();
+  return {.tv_sec = at.tv_sec + static_cast<time_t>(nanoseconds / 1'000'000'000),
+          .tv_nsec = static_cast<long>(nanoseconds % 1'000'000'000)};
+}
 
 // Patches everything while it lives.
 class Patch {
