@@ -13,6 +13,8 @@
 
 #include <unistd.h>
 
+#include "support/streams.hpp"
+
 using namespace std::chrono_literals;
 using namespace fiber;
 using asyncio::await;
@@ -20,19 +22,9 @@ using asyncio::StreamReader;
 using asyncio::StreamWriter;
 using faults::Closing;
 using faults::require;
+using support::echo;
 
 namespace {
-
-// Sends back what comes, until its connection ends.
-void echo(const StreamReader& reader, const StreamWriter& writer) {
-  for (;;) {
-    const std::string data = await(reader.read(65536));
-    if (data.empty()) break;
-    writer.write(data);
-    await(writer.drain());
-  }
-  writer.close();
-}
 
 asyncio::Server serve(void (*callback)(const StreamReader&, const StreamWriter&)) {
   return await(asyncio::start_server(
