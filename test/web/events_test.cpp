@@ -16,6 +16,7 @@
 
 #include <doctest/doctest.h>
 
+#include "support/clock.hpp"
 #include "support/lines.hpp"
 #include "support/log.hpp"
 
@@ -27,6 +28,7 @@ using aiohttp::MessageEvent;
 using aiohttp::ReadyState;
 using aiohttp::test_utils::TestServer;
 using asyncio::await;
+using support::Clock;
 using support::text;
 using namespace std::chrono_literals;
 
@@ -38,15 +40,6 @@ using Handler = std::function<web::StreamResponse(web::Request&)>;
 std::string show(const MessageEvent& event) {
   return event.type + "|" + event.data + "|" + event.last_event_id;
 }
-
-// The whole seconds of the loop's clock since `begin`.
-struct Clock {
-  asyncio::nanoseconds begin = asyncio::get_running_loop().time();
-  std::string now() const {
-    const auto passed = asyncio::get_running_loop().time() - begin;
-    return std::to_string(std::chrono::duration_cast<std::chrono::seconds>(passed).count()) + "s";
-  }
-};
 
 // `body(url, session)` beside a server with this handler at /events.
 template <class Body>
