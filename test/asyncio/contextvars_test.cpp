@@ -5,6 +5,7 @@
 
 #include <memory>
 
+#include "support/counted.hpp"
 #include "support/events.hpp"
 #include "support/trace.hpp"
 
@@ -86,13 +87,6 @@ TEST_CASE("a callback that throws, and one that is never called, leave no contex
 }
 
 TEST_CASE("values that tasks have set are released with them") {
-  struct Counted {
-    int* count;
-    explicit Counted(int* its_count) : count(its_count) { ++*count; }
-    Counted(const Counted& from) : count(from.count) { ++*count; }
-    Counted& operator=(const Counted&) = delete;
-    ~Counted() { --*count; }
-  };
   int alive = 0;
   {
     const ContextVar<std::shared_ptr<Counted>> variable("variable");

@@ -4,7 +4,6 @@
 
 #include <doctest/doctest.h>
 
-#include <atomic>
 #include <chrono>
 #include <limits>
 #include <memory>
@@ -12,12 +11,10 @@
 #include <thread>
 
 #include <poll.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "support/cpu.hpp"
 #include "support/events.hpp"
-#include "support/socket_pair.hpp"
+#include "support/hosts.hpp"
 
 namespace asyncio = fiber::asyncio;
 using namespace std::chrono_literals;
@@ -64,23 +61,9 @@ class Host {
 
 }  // namespace
 
-TEST_CASE("a poll loop runs tasks, timers and descriptors in our order") {
-  Events events;
+TEST_CASE("a poll loop runs tasks, timers, descriptors and results of threads in our order") {
   Host host;
-  const support::SocketPair ends;
-  const auto reader = host.loop.create_task([&] {
-    events("reads");
-    events(await(host.loop.sock_recv(ends.one, 100)));
-  });
-  const auto sleeper = host.loop.create_task([&] {
-    events("sleeps");
-    await(asyncio::sleep(20ms));
-    events("slept");
-    await(host.loop.sock_sendall(ends.other, "hello"));
-  });
-  host.loop.call_soon([&] { events("callback"); });
-  host.run([&] { return reader.done() && sleeper.done(); });
-  CHECK(events.take() == "reads sleeps callback slept hello");
+  CHECK(support::events_of_tasks(host) == "reads sleeps callback slept thread hello");
 }
 
 TEST_CASE("work brought while the host has its turn makes the descriptor readable") {
@@ -182,21 +165,7 @@ TEST_CASE("the host sleeps while nothing is to do") {
 TEST_CASE("no wake-up of another thread is lost") {
   Host host;
   constexpr int kCalls = 2000;
-  int seen = 0;
-  std::atomic<int> answered{0};
-  std::thread caller([&] {
-    for (int i = 0; i < kCalls; ++i) {
-      host.loop.call_soon_threadsafe([&] {
-        ++seen;
-        answered.store(seen);
-        answered.notify_one();
-      });
-      // Often just when the host falls asleep.
-      if (i % 4 != 0) answered.wait(i);
-    }
-  });
-  host.run([&] { return seen == kCalls; });
-  caller.join();
+  support::run_while_a_thread_calls(host.loop, kCalls, [&](auto done) { host.run(done); });
   CHECK(host.turns <= kCalls + 10);
 }
 

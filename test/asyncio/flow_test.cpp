@@ -9,22 +9,17 @@
 #include <sys/socket.h>
 
 #include "support/events.hpp"
-#include "support/socket_pair.hpp"
+#include "support/streams.hpp"
 
 namespace asyncio = fiber::asyncio;
 using asyncio::await;
 using support::Events;
+using support::make_pair_of_streams;
 using support::thrown_by;
 
 namespace {
 
 using TwoEnds = std::pair<asyncio::StreamPair, asyncio::StreamPair>;
-
-TwoEnds make_pair_of_streams(std::size_t limit = 65536) {
-  support::SocketPair ends;
-  return {await(asyncio::open_connection_from(ends.one.release(), {.limit = limit})),
-          await(asyncio::open_connection_from(ends.other.release(), {.limit = limit}))};
-}
 
 void settle() {
   for (int i = 0; i < 10; ++i) await(asyncio::sleep(0));

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "support/counted.hpp"
 #include "support/events.hpp"
 #include "support/trace.hpp"
 
@@ -241,13 +242,6 @@ TEST_CASE("results may be void, references, and of types that only move") {
 }
 
 TEST_CASE("objects in callbacks and results end with the future, or with the callback's call") {
-  struct Counted {
-    explicit Counted(int* its_count) : count(its_count) { ++*count; }
-    Counted(const Counted& from) : count(from.count) { ++*count; }
-    Counted& operator=(const Counted&) = delete;
-    ~Counted() { --*count; }
-    int* count;
-  };
   int alive = 0;
   run([&] {
     {

@@ -1,7 +1,6 @@
 // Tasks that are threads to the code that they call, and the state that stays the kernel's: the
 // rows of the table in fiber/monkey/README.md.
 #include <fiber/asyncio.hpp>
-#include <fiber/core/own_thread.hpp>
 
 #include <doctest/doctest.h>
 
@@ -28,21 +27,15 @@
 
 #include "support/child_process.hpp"
 #include "support/emulator.hpp"
+#include "support/own_thread.hpp"
 #include "support/platform.hpp"
 
 namespace asyncio = fiber::asyncio;
 using asyncio::await;
+using support::own;
 using namespace std::chrono_literals;
 
 namespace {
-
-const asyncio::TaskOptions own{.own_thread_state = true, .slow_thread_state = true};
-
-bool available() {
-  const char* why = fiber::core::OwnThread::why_not(true);
-  if (why != nullptr) support::left_out(why);
-  return why == nullptr;
-}
 
 void yield() { await(asyncio::sleep(0)); }
 
@@ -63,7 +56,7 @@ sigset_t blocked_signals() {
 }  // namespace
 
 TEST_CASE("gettid, masks, clocks, affinity and names are those of the loop's thread") {
-  if (!available()) return;
+  if (support::lacks_own_threads()) return;
   const long outside = thread_id();
   char name[17] = {};
   ::prctl(PR_GET_NAME, name);
@@ -102,7 +95,7 @@ TEST_CASE("gettid, masks, clocks, affinity and names are those of the loop's thr
 }
 
 TEST_CASE("pthread_getattr_np tells of the helper's stack, not of the task's") {
-  if (!available()) return;
+  if (support::lacks_own_threads()) return;
   run([] {
     pthread_attr_t attributes;
     REQUIRE(::pthread_getattr_np(::pthread_self(), &attributes) == 0);
@@ -120,7 +113,7 @@ TEST_CASE("pthread_getattr_np tells of the helper's stack, not of the task's") {
 TEST_CASE(
     "a task with own_thread_state has no restartable sequences, and sched_getcpu asks the "
     "kernel") {
-  if (!available()) return;
+  if (support::lacks_own_threads()) return;
   run([] {
 #if defined(RSEQ_SIG)
     const auto* area = reinterpret_cast<const struct rseq*>(
@@ -137,7 +130,7 @@ TEST_CASE(
 }
 
 TEST_CASE("pthread_cancel is put off for ever") {
-  if (!available()) return;
+  if (support::lacks_own_threads()) return;
   asyncio::run([] {
     pthread_t self{};
     const auto task = asyncio::create_task(
@@ -159,7 +152,7 @@ TEST_CASE("pthread_cancel is put off for ever") {
 }
 
 TEST_CASE("pthread_kill from another thread reaches the helper, which blocks all signals") {
-  if (!available()) return;
+  if (support::lacks_own_threads()) return;
   static std::atomic<int> handled{0};
   struct sigaction action {};
   struct sigaction before {};
@@ -177,7 +170,7 @@ TEST_CASE("pthread_kill from another thread reaches the helper, which blocks all
 }
 
 TEST_CASE("flockfile: each task with own_thread_state is an owner") {
-  if (!available()) return;
+  if (support::lacks_own_threads()) return;
   FILE* file = std::tmpfile();
   REQUIRE(file != nullptr);
   asyncio::run([&] {
@@ -203,7 +196,7 @@ TEST_CASE("flockfile: each task with own_thread_state is an owner") {
 }
 
 TEST_CASE("mutexes that inherit priority work as long as nobody waits for them") {
-  if (!available()) return;
+  if (support::lacks_own_threads()) return;
   pthread_mutexattr_t attributes;
   ::pthread_mutexattr_init(&attributes);
   ::pthread_mutexattr_setprotocol(&attributes, PTHREAD_PRIO_INHERIT);
@@ -220,7 +213,7 @@ TEST_CASE("mutexes that inherit priority work as long as nobody waits for them")
 }
 
 TEST_CASE("state that libc keeps in memory of the thread is the task's own") {
-  if (!available()) return;
+  if (support::lacks_own_threads()) return;
   asyncio::run([] {
     const auto body = [](in_addr_t number) {
       const in_addr address{.s_addr = ::htonl(number)};
@@ -239,7 +232,7 @@ TEST_CASE(
     "a robust mutex of a task with own_thread_state is found by another process when the task's "
     "process ends") {
   if (support::lacks_robust_mutexes()) return;
-  if (!available()) return;
+  if (support::lacks_own_threads()) return;
   pthread_mutexattr_t attributes;
   ::pthread_mutexattr_init(&attributes);
   ::pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);

@@ -24,6 +24,7 @@
 #include "support/child_process.hpp"
 #include "support/emulator.hpp"
 #include "support/events.hpp"
+#include "support/own_thread.hpp"
 #include "support/platform.hpp"
 #include "support/vectors.hpp"
 
@@ -31,18 +32,9 @@ namespace asyncio = fiber::asyncio;
 using asyncio::await;
 using namespace std::chrono_literals;
 using support::Events;
+using support::own;
 
 namespace {
-
-// Uses system calls where there is no instruction, so that the rules are tested everywhere.
-const asyncio::TaskOptions own{.own_thread_state = true, .slow_thread_state = true};
-
-// Returns false, with a message, where no task can be a thread.
-bool available() {
-  const char* why = fiber::core::OwnThread::why_not(true);
-  if (why != nullptr) support::left_out(why);
-  return why == nullptr;
-}
 
 thread_local int number = 0;
 
@@ -78,7 +70,7 @@ TEST_CASE("create_task says why if thread state of its own is not available") {
 }
 
 TEST_CASE("thread_local variables, errno, pthread_self() and keys are the task's own") {
-  if (!available()) return;
+  if (support::lacks_own_threads()) return;
   static pthread_key_t key;
   REQUIRE(::pthread_key_create(&key, nullptr) == 0);
   number = 100;
@@ -117,7 +109,7 @@ TEST_CASE("thread_local variables, errno, pthread_self() and keys are the task's
 }
 
 TEST_CASE("thread_local objects are destroyed when the task ends, before it is done") {
-  if (!available()) return;
+  if (support::lacks_own_threads()) return;
   std::vector<std::string> list;
   Noted::list = &list;
   asyncio::run([&] {
@@ -152,7 +144,7 @@ TEST_CASE("thread_local objects are destroyed when the task ends, before it is d
 }
 
 TEST_CASE("exceptions: thrown in the task, in flight over a wait, caught and uncaught") {
-  if (!available()) return;
+  if (support::lacks_own_threads()) return;
   asyncio::run([] {
     const auto throwing = asyncio::create_task(
         [] {
@@ -205,7 +197,7 @@ TEST_CASE("exceptions: thrown in the task, in flight over a wait, caught and unc
 }
 
 TEST_CASE("mutexes: each task with a thread state of its own is an owner of its own") {
-  if (!available()) return;
+  if (support::lacks_own_threads()) return;
   asyncio::run([] {
     pthread_mutexattr_t attributes;
     ::pthread_mutexattr_init(&attributes);
@@ -264,7 +256,7 @@ TEST_CASE("mutexes: each task with a thread state of its own is an owner of its 
 }
 
 TEST_CASE("memory, locales, generators and other tasks work across the border") {
-  if (!available()) return;
+  if (support::lacks_own_threads()) return;
   asyncio::run([] {
     number = 100;
     std::vector<std::string> texts;
@@ -308,7 +300,7 @@ TEST_CASE("memory, locales, generators and other tasks work across the border") 
 }
 
 TEST_CASE("signals: raise() and the handler's errno; pthread_kill(pthread_self())") {
-  if (!available()) return;
+  if (support::lacks_own_threads()) return;
   static volatile int handled = 0;
   struct sigaction action {};
   struct sigaction before {};
@@ -335,7 +327,7 @@ TEST_CASE("signals: raise() and the handler's errno; pthread_kill(pthread_self()
 
 TEST_CASE(
     "a child process that a task with own_thread_state forks goes on as a thread's child would") {
-  if (!available()) return;
+  if (support::lacks_own_threads()) return;
   asyncio::run([] {
     await(asyncio::create_task(
         [] {
@@ -356,7 +348,7 @@ TEST_CASE(
 }
 
 TEST_CASE("exit() and pthread_exit() in a task with a thread state of its own") {
-  if (!available()) return;
+  if (support::lacks_own_threads()) return;
   const support::ChildResult ended = support::run_child({.body = [] {
     asyncio::run([] {
       await(asyncio::create_task(
@@ -381,7 +373,7 @@ TEST_CASE("exit() and pthread_exit() in a task with a thread state of its own") 
 }
 
 TEST_CASE("unfinished tasks of a closed loop destroy their own thread state") {
-  if (!available()) return;
+  if (support::lacks_own_threads()) return;
   std::vector<std::string> list;
   Noted::list = &list;
   asyncio::run([] {

@@ -8,17 +8,13 @@
 #include <chrono>
 #include <string>
 
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include "support/events.hpp"
+#include "support/hosts.hpp"
 #include "support/platform.hpp"
-#include "support/socket_pair.hpp"
 
 namespace asyncio = fiber::asyncio;
 using namespace std::chrono_literals;
 using asyncio::await;
-using support::Events;
 using support::thrown_by;
 
 namespace {
@@ -40,23 +36,8 @@ struct Host {
 }  // namespace
 
 TEST_CASE("run_ready alone runs tasks, timers, descriptors and the results of threads") {
-  Events events;
   Host host;
-  const support::SocketPair ends;
-  const auto reader = host.loop.create_task([&] {
-    events("reads");
-    events(await(host.loop.sock_recv(ends.one, 100)));
-  });
-  const auto sleeper = host.loop.create_task([&] {
-    events("sleeps");
-    await(asyncio::sleep(2ms));
-    events("slept");
-    events(await(asyncio::to_thread([] { return std::string("thread"); })));
-    await(host.loop.sock_sendall(ends.other, "hello"));
-  });
-  host.loop.call_soon([&] { events("callback"); });
-  host.run([&] { return reader.done() && sleeper.done(); });
-  CHECK(events.take() == "reads sleeps callback slept thread hello");
+  CHECK(support::events_of_tasks(host) == "reads sleeps callback slept thread hello");
 }
 
 TEST_CASE("between the calls of run_ready the loop tells what is due") {

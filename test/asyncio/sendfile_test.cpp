@@ -13,12 +13,14 @@
 
 #include "support/descriptor.hpp"
 #include "support/events.hpp"
+#include "support/folder.hpp"
 #include "support/platform.hpp"
 
 namespace asyncio = fiber::asyncio;
 namespace sockets = fiber::socket;
 using asyncio::await;
 using namespace std::chrono_literals;
+using support::numbers;
 using support::thrown_by;
 
 namespace {
@@ -41,13 +43,6 @@ class File {
  private:
   std::FILE* file_;
 };
-
-std::string numbers(std::size_t size) {
-  std::string text;
-  for (int i = 0; text.size() < size; ++i) text += std::to_string(i) + "\n";
-  text.resize(size);
-  return text;
-}
 
 struct Ends {
   Ends() {

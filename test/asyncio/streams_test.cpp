@@ -13,14 +13,17 @@
 
 #include "support/events.hpp"
 #include "support/log.hpp"
-#include "support/socket_pair.hpp"
+#include "support/streams.hpp"
 #include "support/trace.hpp"
 
 namespace asyncio = fiber::asyncio;
 using asyncio::await;
 using asyncio::StreamReader;
 using asyncio::StreamWriter;
+using support::echo;
 using support::Events;
+using support::finish;
+using support::make_pair_of_streams;
 using support::thrown_by;
 using support::Trace;
 using namespace std::chrono_literals;
@@ -33,30 +36,6 @@ auto serve(auto callback, asyncio::StartServerOptions options = {}) {
 
 auto connect(const asyncio::Server& server, asyncio::OpenConnectionOptions options = {}) {
   return asyncio::open_connection("127.0.0.1", server.sockets().at(0).port(), std::move(options));
-}
-
-void echo(StreamReader& reader, StreamWriter& writer) {
-  for (;;) {
-    const std::string data = await(reader.read(65536));
-    if (data.empty()) break;
-    writer.write(data);
-    await(writer.drain());
-  }
-  writer.close();
-  await(writer.wait_closed());
-}
-
-void finish(const asyncio::Server& server) {
-  server.close();
-  await(server.wait_closed());
-}
-
-// Returns a connection's two ends.
-std::pair<asyncio::StreamPair, asyncio::StreamPair> make_pair_of_streams(
-    std::size_t limit = 65536) {
-  support::SocketPair ends;
-  return {await(asyncio::open_connection_from(ends.one.release(), {.limit = limit})),
-          await(asyncio::open_connection_from(ends.other.release(), {.limit = limit}))};
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "support/events.hpp"
+#include "support/lines.hpp"
 #include "support/log.hpp"
 #include "support/trace.hpp"
 
@@ -32,13 +33,6 @@ std::string field(const std::string& line, const std::string& key) {
   std::size_t from = at + key.size() + 3;
   if (line[from] == '"') return line.substr(from + 1, line.find('"', from + 1) - from - 1);
   return line.substr(from, line.find_first_of(",}", from) - from);
-}
-
-std::vector<std::string> lines_of(const std::string& text) {
-  std::vector<std::string> lines;
-  std::istringstream in(text);
-  for (std::string line; std::getline(in, line);) lines.push_back(line);
-  return lines;
 }
 
 // Returns "phase name" for the events of a category, with the tasks' actions.

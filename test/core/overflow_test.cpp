@@ -15,23 +15,19 @@
 #include <unistd.h>
 
 #include "support/child_process.hpp"
+#include "support/overflow.hpp"
 #include "support/platform.hpp"
 
 #if !defined(FIBER_ASAN) && !defined(FIBER_TSAN)  // sanitizers report faults themselves
 
 using fiber::getcurrent;
 using fiber::greenlet;
+using support::overflow;
+using support::overflow_report;
+using support::recurse;
 using support::run_forked;
 
 namespace {
-
-int recurse(int depth) {
-  volatile char frame[512];
-  frame[0] = static_cast<char>(depth);
-  return depth == 0 ? 0 : recurse(depth - 1) + frame[0];
-}
-
-void overflow() { recurse(1 << 30); }
 
 // Recurses by frames of which only the lowest bytes are touched, as code with large buffers does.
 template <std::size_t size>
@@ -48,12 +44,6 @@ template <std::size_t size>
   *static_cast<volatile int*>(nullptr) = 1;
 }
 
-std::string report(const std::string& who, int kib) {
-  return "fiber: stack overflow in " + who + ": its stack of " + std::to_string(kib) +
-         " KiB is used up; give it a larger one with the option stack_size, or all "
-         "with fiber::stacks::default_size()\n";
-}
-
 }  // namespace
 
 TEST_CASE("an overflow is reported for every frame that is no wider than the guard") {
@@ -67,7 +57,7 @@ TEST_CASE("an overflow is reported for every frame that is no wider than the gua
       }
       greenlet(body, {.name = "deep", .guard_size = guard}).switch_();
     });
-    return ended.errors == report("'deep'", 256) && ended.status == 128 + SIGSEGV;
+    return ended.errors == overflow_report("'deep'") && ended.status == 128 + SIGSEGV;
   };
   CHECK(dies([] { recurse_widely<4096>(1 << 20); }, 0));
   CHECK(dies([] { recurse_widely<8192>(1 << 20); }, 0));
@@ -91,17 +81,17 @@ TEST_CASE("a fault beyond the guard, in a frame that left the stack, is probably
 
 TEST_CASE("an overflow names the fiber and its stack size") {
   auto ended = run_forked([] { greenlet(overflow, {.name = "deep"}).switch_(); });
-  CHECK(ended.errors == report("'deep'", 256));
+  CHECK(ended.errors == overflow_report("'deep'"));
   CHECK(ended.status == 128 + SIGSEGV);
 
   ended = run_forked([] { greenlet(overflow, {.stack_size = 20 * 1024}).switch_(); });
-  CHECK(ended.errors == report("an unnamed fiber", 32));
+  CHECK(ended.errors == overflow_report("an unnamed fiber", 32));
   CHECK(ended.status == 128 + SIGSEGV);
 
   // A name of any length leaves room for the advice.
   const std::string name(100'000, 'n');
   ended = run_forked([&] { greenlet(overflow, {.name = name}).switch_(); });
-  CHECK(ended.errors == report("'" + std::string(200, 'n') + "...'", 256));
+  CHECK(ended.errors == overflow_report("'" + std::string(200, 'n') + "...'"));
 }
 
 TEST_CASE(
@@ -110,8 +100,8 @@ TEST_CASE(
     const fiber::Generator<int> deep([](auto&) { overflow(); }, {.name = name});
     greenlet([&] { deep.next(); }, {.stack_size = 1 << 20, .name = "asks"}).switch_();
   };
-  CHECK(run_forked([&] { ask("deep"); }).errors == report("generator 'deep'", 256));
-  CHECK(run_forked([&] { ask(""); }).errors == report("an unnamed generator", 256));
+  CHECK(run_forked([&] { ask("deep"); }).errors == overflow_report("generator 'deep'"));
+  CHECK(run_forked([&] { ask(""); }).errors == overflow_report("an unnamed generator"));
 
   const auto ended = run_forked([] {
     const fiber::Generator<int> waits([](auto& self) { self.yield(1); });
@@ -121,7 +111,7 @@ TEST_CASE(
     };
     greenlet(overflow_after_it, {.name = "asks"}).switch_();
   });
-  CHECK(ended.errors == report("'asks'", 256));
+  CHECK(ended.errors == overflow_report("'asks'"));
 }
 
 TEST_CASE("an overflow is reported in any thread, and where guards are made by mprotect") {
@@ -129,7 +119,7 @@ TEST_CASE("an overflow is reported in any thread, and where guards are made by m
     fiber::core::stack_limits().guard_install = false;
     std::thread([] { greenlet(overflow, {.name = "deep"}).switch_(); }).join();
   });
-  CHECK(ended.errors == report("'deep'", 256));
+  CHECK(ended.errors == overflow_report("'deep'"));
   CHECK(ended.status == 128 + SIGSEGV);
 }
 
@@ -145,7 +135,7 @@ TEST_CASE("an overflow is reported on whichever of many stacks it comes") {
     // Each greenlet ends a process of its own.
     for (int i : {0, 1, 63, 500, 777, 998, 999}) {
       const auto one = run_forked([&] { all[static_cast<std::size_t>(i)].switch_(); });
-      if (one.errors != report("an unnamed fiber", 256))
+      if (one.errors != overflow_report("an unnamed fiber"))
         std::printf("%d: %s", i, one.errors.c_str());
     }
     std::puts("done");
@@ -167,7 +157,7 @@ TEST_CASE("the report names the greenlet that overflowed, not one that it switch
         {.name = "deep"})
         .switch_();
   });
-  CHECK(ended.errors == report("'deep'", 256));
+  CHECK(ended.errors == overflow_report("'deep'"));
 }
 
 TEST_CASE("a larger stack is room for what overflows a smaller one") {

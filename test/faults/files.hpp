@@ -4,6 +4,7 @@
 #include <fiber/exceptions/files.hpp>
 
 #include <cerrno>
+#include <cstdlib>
 #include <string>
 
 #include <fcntl.h>
@@ -32,5 +33,28 @@ inline std::string content_of(const std::string& name) {
     all.append(block, 0, static_cast<std::size_t>(count));
   }
 }
+
+// A file with this text and without a name.
+class TextFile {
+ public:
+  explicit TextFile(const std::string& text) {
+    char name[] = "/tmp/fiber-faults-XXXXXX";
+    fd_ = ::mkstemp(name);
+    if (fd_ < 0) fiber::raise_os_error(errno, "mkstemp");
+    ::unlink(name);
+    for (std::size_t done = 0; done < text.size();) {
+      const ssize_t more =
+          ::pwrite(fd_, text.data() + done, text.size() - done, static_cast<off_t>(done));
+      if (more > 0) done += static_cast<std::size_t>(more);
+    }
+  }
+  TextFile(const TextFile&) = delete;
+  TextFile& operator=(const TextFile&) = delete;
+  ~TextFile() { ::close(fd_); }
+  int fd() const noexcept { return fd_; }
+
+ private:
+  int fd_;
+};
 
 }  // namespace faults

@@ -20,7 +20,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
-#include <filesystem>
 #include <functional>
 #include <iterator>
 #include <optional>
@@ -39,6 +38,8 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "support/threads.hpp"
 
 namespace faults {
 
@@ -154,16 +155,10 @@ bool settles(const Holdings& most) {
   return false;
 }
 
-std::size_t number_of_threads() {
-  const std::filesystem::directory_iterator tasks("/proc/self/task");
-  return static_cast<std::size_t>(
-      std::distance(std::filesystem::begin(tasks), std::filesystem::end(tasks)));
-}
-
 // Waits until there are no more threads than that. A loop that could not join its threads leaves
 // them to end by themselves, with the files and locks that their last jobs use.
-void wait_for_threads(std::size_t most) {
-  for (int i = 0; i < 100 && number_of_threads() > most; ++i)
+void wait_for_threads(int most) {
+  for (int i = 0; i < 100 && support::threads() > most; ++i)
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
 }
 
@@ -180,7 +175,7 @@ void wait_for_threads(std::size_t most) {
 Outcome play(const Scenario& scenario, const Point& point, Shared& shared) {
   if (point.warm && run_once(scenario) != not_needed) return wrong;
   const Holdings before = point.warm ? Holdings::now() : Holdings();
-  const std::size_t threads = number_of_threads();
+  const int threads = support::threads();
   begin(point.fault, shared.record);
   const Outcome outcome = run_once(scenario);
   end();

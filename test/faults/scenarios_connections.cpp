@@ -1,5 +1,6 @@
 // Connections that are raced for, lent to sendfile(2), ended by their server, and read by several
 // tasks; children whose talk is cut short.
+#include "files.hpp"
 #include "harness.hpp"
 #include "protocols.hpp"
 
@@ -7,11 +8,10 @@
 
 #include <chrono>
 #include <csignal>
-#include <cstdlib>
 #include <string>
 #include <vector>
 
-#include <unistd.h>
+#include "support/streams.hpp"
 
 using namespace std::chrono_literals;
 using namespace fiber;
@@ -20,19 +20,9 @@ using asyncio::StreamReader;
 using asyncio::StreamWriter;
 using faults::Closing;
 using faults::require;
+using support::echo;
 
 namespace {
-
-// Sends back what comes, until its connection ends.
-void echo(const StreamReader& reader, const StreamWriter& writer) {
-  for (;;) {
-    const std::string data = await(reader.read(65536));
-    if (data.empty()) break;
-    writer.write(data);
-    await(writer.drain());
-  }
-  writer.close();
-}
 
 asyncio::Server serve(void (*callback)(const StreamReader&, const StreamWriter&)) {
   return await(asyncio::start_server(
@@ -41,32 +31,6 @@ asyncio::Server serve(void (*callback)(const StreamReader&, const StreamWriter&)
 }
 
 int port_of(const asyncio::Server& server) { return server.sockets().at(0).port(); }
-
-class File {
- public:
-  explicit File(const std::string& text) {
-    char name[] = "/tmp/fiber-faults-XXXXXX";
-    fd_ = ::mkstemp(name);
-    if (fd_ < 0) raise_os_error(errno, "mkstemp");
-    ::unlink(name);
-    for (std::size_t done = 0; done < text.size();) {
-      const ssize_t more =
-          ::pwrite(fd_, text.data() + done, text.size() - done, static_cast<off_t>(done));
-      if (more > 0) done += static_cast<std::size_t>(more);
-    }
-  }
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
-  ~File() { ::close(fd_); }
-  int fd() const noexcept { return fd_; }
-
- private:
-  int fd_;
-};
-
-}  // namespace
-
-namespace {
 
 void race() {
   asyncio::run([] {
@@ -116,7 +80,7 @@ FAULTS_SCENARIO(files_through_transports) {
   asyncio::run([] {
     const auto loop = asyncio::get_running_loop();
     const std::string text(400'000, 'f');
-    const File file(text);
+    const faults::TextFile file(text);
     const Closing<asyncio::Server> server{serve(echo)};
     auto [reader, writer] = await(asyncio::open_connection("127.0.0.1", port_of(server.its)));
     auto reading = asyncio::create_task([reader = reader] { return await(reader.read()); });

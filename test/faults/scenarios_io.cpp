@@ -13,24 +13,15 @@
 #include <unistd.h>
 
 #include "support/socket_pair.hpp"
+#include "support/streams.hpp"
 
 using namespace std::chrono_literals;
 using namespace fiber;
 using asyncio::await;
 using faults::require;
+using support::echo;
 
 namespace {
-
-void echo(asyncio::StreamReader& reader, asyncio::StreamWriter& writer) {
-  for (;;) {
-    const std::string data = await(reader.read(65536));
-    if (data.empty()) break;
-    writer.write(data);
-    await(writer.drain());
-  }
-  writer.close();
-  await(writer.wait_closed());
-}
 
 // Talks over a connection. A connection that ends too early throws an error of this scenario, too.
 void say(asyncio::StreamReader& reader, asyncio::StreamWriter& writer, std::size_t size) {

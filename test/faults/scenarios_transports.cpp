@@ -1,4 +1,5 @@
 // Datagrams, pipes, child processes by protocol, files that are sent, and the rest of asyncio.
+#include "files.hpp"
 #include "harness.hpp"
 #include "protocols.hpp"
 
@@ -7,7 +8,6 @@
 
 #include <cerrno>
 #include <chrono>
-#include <cstdlib>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -69,23 +69,6 @@ struct Ends {
   int reads = -1, writes = -1;
 };
 
-struct File {
-  File() {
-    const std::string text(100'000, 'f');
-    char name[] = "/tmp/fiber-faults-XXXXXX";
-    fd = ::mkstemp(name);
-    if (fd < 0) raise_os_error(errno, "mkstemp");
-    ::unlink(name);
-    for (std::size_t done = 0; done < text.size();) {
-      const ssize_t more =
-          ::pwrite(fd, text.data() + done, text.size() - done, static_cast<off_t>(done));
-      if (more > 0) done += static_cast<std::size_t>(more);
-    }
-  }
-  ~File() { ::close(fd); }
-  int fd = -1;
-};
-
 }  // namespace
 
 FAULTS_SCENARIO(datagrams) {
@@ -142,7 +125,7 @@ FAULTS_SCENARIO(children_by_protocol) {
 FAULTS_SCENARIO(files_sent) {
   asyncio::run([] {
     const auto loop = asyncio::get_running_loop();
-    const File file;
+    const faults::TextFile file(std::string(100'000, 'f'));
     const support::SocketPair ends;
     const int to = ends.one;
     const int from = ends.other;
@@ -151,7 +134,7 @@ FAULTS_SCENARIO(files_sent) {
       group.create_task([&] {
         while (got < 100'000) got += await(loop.sock_recv(from, 65536)).size();
       });
-      require(await(loop.sock_sendfile(to, file.fd)) == 100'000, "a file that was sent");
+      require(await(loop.sock_sendfile(to, file.fd())) == 100'000, "a file that was sent");
     });
     require(got == 100'000, "a file that arrived");
   });

@@ -9,20 +9,15 @@
 #include <vector>
 
 #include "support/events.hpp"
+#include "support/generators.hpp"
 
 using fiber::Generator;
 using fiber::StopIteration;
 using support::Events;
+using support::list;
 using support::thrown_by;
 
 namespace {
-
-template <class T>
-std::vector<T> list(const Generator<T>& generator) {
-  std::vector<T> items;
-  for (T item : generator) items.push_back(std::move(item));
-  return items;
-}
 
 Generator<int> count(int from, int to) {
   return [=](auto& self) {

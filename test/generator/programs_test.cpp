@@ -9,7 +9,10 @@
 #include <string>
 #include <vector>
 
+#include "support/generators.hpp"
+
 using fiber::Generator;
+using support::list;
 
 namespace {
 
@@ -24,13 +27,6 @@ Generator<T> first(int count, Generator<T> items) {
   return [=](auto& self) {
     for (int i = 0; i < count; ++i) self.yield(items.next());
   };
-}
-
-template <class T>
-std::vector<T> list(const Generator<T>& generator) {
-  std::vector<T> items;
-  for (T item : generator) items.push_back(std::move(item));
-  return items;
 }
 
 Generator<int> without_multiples(int of, Generator<int> items) {

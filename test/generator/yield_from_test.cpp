@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "support/events.hpp"
+#include "support/generators.hpp"
 
 using fiber::Generator;
 using fiber::GeneratorExit;
@@ -23,18 +24,8 @@ using fiber::StopIteration;
 using fiber::ValueError;
 using support::AtEnd;
 using support::Events;
+using support::list;
 using support::thrown_by;
-
-namespace {
-
-template <class T>
-std::vector<T> list(const Generator<T>& generator) {
-  std::vector<T> items;
-  for (T item : generator) items.push_back(std::move(item));
-  return items;
-}
-
-}  // namespace
 
 TEST_CASE("the first next starts the inner generator, and the last one ends both") {
   Events say;

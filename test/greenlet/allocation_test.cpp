@@ -12,13 +12,13 @@
 #include "support/events.hpp"
 #include "support/leak_check.hpp"
 
-using fiber::getcurrent;
 using fiber::greenlet;
 using fiber::GreenletExit;
 using fiber::ValueError;
 using fiber::weak_greenlet;
 using support::Holdings;
 using support::Scarce;
+using support::to_parent;
 
 namespace {
 
@@ -32,8 +32,6 @@ bool runs_out(F function) {
     return true;
   }
 }
-
-fiber::value to_parent() { return getcurrent().parent().switch_(); }
 
 // Runs `program` with 0, 1, 2... allocations until these suffice; returns their number. Each run
 // must end by bad_alloc, or normally, and must leave nothing behind.

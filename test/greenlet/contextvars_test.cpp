@@ -26,10 +26,9 @@ using support::AtEnd;
 using support::Clean;
 using support::Events;
 using support::thrown_by;
+using support::to_parent;
 
 namespace {
-
-fiber::value to_parent() { return getcurrent().parent().switch_(); }
 
 // Returns the text without addresses.
 std::string shape(std::string text) {

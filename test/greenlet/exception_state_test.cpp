@@ -16,7 +16,6 @@
 #include "support/events.hpp"
 #include "support/valgrind.hpp"
 
-using fiber::getcurrent;
 using fiber::greenlet;
 using fiber::GreenletExit;
 using fiber::ValueError;
@@ -24,10 +23,9 @@ using support::AtEnd;
 using support::Events;
 using support::run_forked;
 using support::thrown_by;
+using support::to_parent;
 
 namespace {
-
-fiber::value to_parent() { return getcurrent().parent().switch_(); }
 
 std::string rethrown() {
   return thrown_by([] { throw; });

@@ -14,14 +14,13 @@ using fiber::GreenletExit;
 using fiber::value;
 using support::Events;
 using support::thrown_by;
+using support::to_parent;
 
 namespace {
 
 struct MyExit : GreenletExit {
   using GreenletExit::GreenletExit;
 };
-
-fiber::value to_parent() { return getcurrent().parent().switch_(); }
 
 }  // namespace
 

@@ -16,11 +16,10 @@ using support::AtEnd;
 using support::Events;
 using support::named;
 using support::thrown_by;
+using support::to_parent;
 using support::UnraisableEvents;
 
 namespace {
-
-fiber::value to_parent() { return getcurrent().parent().switch_(); }
 
 greenlet find(const std::string& name) {
   for (const greenlet& g : fiber::all_greenlets())

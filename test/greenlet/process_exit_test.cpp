@@ -21,10 +21,9 @@ using fiber::ValueError;
 using support::AtEnd;
 using support::run_forked;
 using support::thrown_by;
+using support::to_parent;
 
 namespace {
-
-fiber::value to_parent() { return getcurrent().parent().switch_(); }
 
 void print(const std::string& text) {
   const std::string line = text + "\n";

@@ -20,10 +20,9 @@ using support::AtEnd;
 using support::Events;
 using support::Holdings;
 using support::thrown_by;
+using support::to_parent;
 
 namespace {
-
-fiber::value to_parent() { return getcurrent().parent().switch_(); }
 
 long resident_pages() {
   long size = 0, resident = 0;

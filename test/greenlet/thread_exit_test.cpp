@@ -26,11 +26,10 @@ using support::Events;
 using support::named;
 using support::run_forked;
 using support::thrown_by;
+using support::to_parent;
 using support::UnraisableEvents;
 
 namespace {
-
-fiber::value to_parent() { return getcurrent().parent().switch_(); }
 
 // Returns a greenlet that is suspended until it is unwound.
 greenlet suspended(Events& events, const char* name) {

@@ -17,10 +17,9 @@ using support::AtEnd;
 using support::Events;
 using support::named;
 using support::thrown_by;
+using support::to_parent;
 
 namespace {
-
-fiber::value to_parent() { return getcurrent().parent().switch_(); }
 
 // Returns the text without addresses.
 std::string without_addresses(std::string text) {

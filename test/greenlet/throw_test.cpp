@@ -10,12 +10,7 @@ using fiber::GreenletExit;
 using fiber::ValueError;
 using support::Events;
 using support::thrown_by;
-
-namespace {
-
-fiber::value to_parent() { return getcurrent().parent().switch_(); }
-
-}  // namespace
+using support::to_parent;
 
 TEST_CASE("GreenletExit passes handlers of std::exception") {
   static_assert(!std::is_base_of_v<std::exception, GreenletExit>);

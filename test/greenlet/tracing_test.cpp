@@ -15,11 +15,10 @@ using support::Events;
 using support::label;
 using support::named;
 using support::thrown_by;
+using support::to_parent;
 using support::Tracing;
 
 namespace {
-
-fiber::value to_parent() { return getcurrent().parent().switch_(); }
 
 bool tracing() { return static_cast<bool>(fiber::gettrace()); }
 

@@ -16,10 +16,9 @@ using fiber::greenlet;
 using fiber::value;
 using support::Events;
 using support::thrown_by;
+using support::to_parent;
 
 namespace {
-
-fiber::value to_parent() { return getcurrent().parent().switch_(); }
 
 // Counts how often it was copied, moved and destroyed.
 struct Counted {

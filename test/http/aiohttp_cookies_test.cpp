@@ -4,21 +4,18 @@
 #include <fiber/asyncio.hpp>
 
 #include "support/aiohttp_session.hpp"
+#include "support/folder.hpp"
 #include "support/http_client.hpp"
 #include "support/http_server.hpp"
 
 #include <cstdio>
 #include <ctime>
-#include <fstream>
-#include <iterator>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 namespace aiohttp = fiber::aiohttp;
 using namespace std::string_literals;
@@ -26,31 +23,11 @@ using aiohttp::CookieJar;
 using aiohttp::Params;
 using fiber::asyncio::await;
 using support::HttpServer;
+using support::TemporaryFile;
 using support::text_of;
 using support::with_session;
 
 namespace {
-
-class TemporaryFile {
- public:
-  explicit TemporaryFile(const std::string& content = "") {
-    const int descriptor = ::mkstemp(path_.data());
-    if (descriptor < 0) throw std::runtime_error("no temporary file");
-    ::close(descriptor);
-    std::ofstream(path_, std::ios::binary) << content;
-  }
-  TemporaryFile(const TemporaryFile&) = delete;
-  TemporaryFile& operator=(const TemporaryFile&) = delete;
-  ~TemporaryFile() { std::remove(path_.c_str()); }
-  const std::string& path() const { return path_; }
-  std::string content() const {
-    std::ifstream file(path_, std::ios::binary);
-    return {std::istreambuf_iterator<char>(file), {}};
-  }
-
- private:
-  std::string path_ = "/tmp/fiber_cookies_XXXXXX";
-};
 
 std::string cookie_of(const std::string& request) {
   const auto at = request.find("\r\nCookie: ");

@@ -4,6 +4,7 @@
 #include <fiber/requests.hpp>
 
 #include "support/http_bodies.hpp"
+#include "support/folder.hpp"
 #include "support/http_client.hpp"
 #include "support/http_server.hpp"
 
@@ -22,7 +23,6 @@
 
 #include <doctest/doctest.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 namespace requests = fiber::requests;
 using namespace std::chrono_literals;
@@ -30,29 +30,10 @@ using namespace std::string_literals;
 using support::body_of;
 using support::has;
 using support::HttpServer;
+using support::TemporaryFile;
 using support::text_of;
 
 namespace {
-
-// A file that is removed at the end of the scope.
-class TemporaryFile {
- public:
-  explicit TemporaryFile(const std::string& content) {
-    const int descriptor = ::mkstemp(path_.data());
-    if (descriptor < 0) throw std::runtime_error("no temporary file");
-    ::close(descriptor);
-    write(content);
-  }
-  TemporaryFile(const TemporaryFile&) = delete;
-  TemporaryFile& operator=(const TemporaryFile&) = delete;
-  ~TemporaryFile() { std::remove(path_.c_str()); }
-  void write(const std::string& content) { std::ofstream(path_, std::ios::binary) << content; }
-  const std::string& path() const { return path_; }
-  std::string name() const { return path_.substr(path_.rfind('/') + 1); }
-
- private:
-  std::string path_ = "/tmp/fiber_upload_XXXXXX";
-};
 
 // A text in memory. Once armed, a read waits until the test lets it go on.
 class HeldText : public std::stringbuf {

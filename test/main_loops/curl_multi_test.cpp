@@ -4,11 +4,9 @@
 
 #include <doctest/doctest.h>
 
-#include <atomic>
 #include <chrono>
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include <curl/curl.h>
@@ -16,6 +14,7 @@
 #include "../samples/legacy/support/curl_guest.hpp"
 #include "../samples/tutorial/support/image_server.hpp"
 #include "support/cpu.hpp"
+#include "support/hosts.hpp"
 
 namespace asyncio = fiber::asyncio;
 using namespace std::chrono_literals;
@@ -137,17 +136,6 @@ TEST_CASE("a loop inside curl_multi_poll sleeps while nothing is to do") {
 TEST_CASE("calls of other threads reach a loop inside curl_multi_poll") {
   Host host;
   constexpr int kCalls = 1000;
-  std::atomic<int> answered{0};
-  std::thread caller([&] {
-    for (int i = 0; i < kCalls; ++i) {
-      host.loop.call_soon_threadsafe([&] {
-        answered.fetch_add(1);
-        answered.notify_one();
-      });
-      if (i % 4 != 0) answered.wait(i);
-    }
-  });
-  host.run([&] { return answered == kCalls; });
-  caller.join();
+  support::run_while_a_thread_calls(host.loop, kCalls, [&](auto done) { host.run(done); });
   CHECK(host.turns <= kCalls + 10);
 }

@@ -5,13 +5,13 @@
 
 #include <atomic>
 #include <chrono>
-#include <thread>
 
 #include <glib.h>
 
 #include "../samples/legacy/support/glib_host.hpp"
 #include "../samples/legacy/support/poll_in_task.hpp"
 #include "support/cpu.hpp"
+#include "support/hosts.hpp"
 
 namespace asyncio = fiber::asyncio;
 using namespace std::chrono_literals;
@@ -68,20 +68,9 @@ TEST_CASE("calls of other threads reach a loop inside GLib's") {
   const Context glib;
   GlibHost host(glib.context);
   constexpr int kCalls = 1000;
-  std::atomic<int> answered{0};
-  std::thread caller([&] {
-    for (int i = 0; i < kCalls; ++i) {
-      host.loop.call_soon_threadsafe([&] {
-        answered.fetch_add(1);
-        answered.notify_one();
-        if (answered == kCalls) g_main_loop_quit(glib.loop);
-      });
-      if (i % 4 != 0) answered.wait(i);
-    }
-  });
-  g_main_loop_run(glib.loop);
-  caller.join();
-  CHECK(answered == kCalls);
+  support::run_while_a_thread_calls(
+      host.loop, kCalls, [&](auto) { g_main_loop_run(glib.loop); },
+      [&] { g_main_loop_quit(glib.loop); });
   CHECK(host.turns() <= kCalls + 10);
 }
 

@@ -5,12 +5,12 @@
 
 #include <atomic>
 #include <chrono>
-#include <thread>
 
 #include <uv.h>
 
 #include "../samples/legacy/support/uv_guest.hpp"
 #include "support/cpu.hpp"
+#include "support/hosts.hpp"
 
 namespace asyncio = fiber::asyncio;
 using namespace std::chrono_literals;
@@ -70,20 +70,9 @@ TEST_CASE("a loop inside libuv's sleeps while nothing is to do") {
 TEST_CASE("calls of other threads reach a loop inside libuv's") {
   Host host;
   constexpr int kCalls = 1000;
-  std::atomic<int> answered{0};
-  std::thread caller([&] {
-    for (int i = 0; i < kCalls; ++i) {
-      host.loop.call_soon_threadsafe([&] {
-        answered.fetch_add(1);
-        answered.notify_one();
-        if (answered == kCalls) uv_stop(&host.uv);
-      });
-      if (i % 4 != 0) answered.wait(i);
-    }
-  });
-  uv_run(&host.uv, UV_RUN_DEFAULT);
-  caller.join();
-  CHECK(answered == kCalls);
+  support::run_while_a_thread_calls(
+      host.loop, kCalls, [&](auto) { uv_run(&host.uv, UV_RUN_DEFAULT); },
+      [&] { uv_stop(&host.uv); });
   CHECK(host.turns <= kCalls + 10);
 }
 

@@ -22,14 +22,6 @@ using namespace monkey_test;
 
 namespace {
 
-timespec in(clockid_t clock, std::chrono::milliseconds time) {
-  timespec at{};
-  ::clock_gettime(clock, &at);
-  const std::int64_t nanoseconds = at.tv_nsec + std::chrono::nanoseconds(time).count();
-  return {.tv_sec = at.tv_sec + static_cast<time_t>(nanoseconds / 1'000'000'000),
-          .tv_nsec = static_cast<long>(nanoseconds % 1'000'000'000)};
-}
-
 // A number of things that are there, as old code guards it.
 class Store {
  public:
@@ -66,15 +58,6 @@ class Store {
 
   pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
   pthread_cond_t condition = PTHREAD_COND_INITIALIZER;
-  int count = 0;
-};
-
-struct Said : Events {
-  template <class T>
-  void operator()(const T& event) {
-    ++count;
-    Events::operator()(event);
-  }
   int count = 0;
 };
 
@@ -162,7 +145,7 @@ TEST_CASE("time limits of conditions, on each clock") {
   Store plain, monotonic(true);
   run([&] {
     const auto wait = [&](Store& store, clockid_t clock, bool by_clock) {
-      const timespec until = in(clock, 5ms);
+      const timespec until = from_now(clock, 5ms);
       CHECK(calls::mutex_lock(&store.mutex) == 0);
       const int result = by_clock
                              ? calls::cond_clockwait(&store.condition, &store.mutex, clock, &until)
@@ -236,7 +219,7 @@ TEST_CASE("a mutex that the task does not hold is no one's to wait with") {
 #endif
 
 TEST_CASE("C11's condition variables, and those of C++") {
-  Said say;
+  CountedEvents say;
   mtx_t mutex;
   cnd_t condition;
   REQUIRE(::mtx_init(&mutex, mtx_timed) == thrd_success);
@@ -244,7 +227,7 @@ TEST_CASE("C11's condition variables, and those of C++") {
   run([&] {
     const auto waiter = start([&] {
       CHECK(calls::mtx_lock(&mutex) == thrd_success);
-      const timespec until = in(CLOCK_REALTIME, 2ms);
+      const timespec until = from_now(CLOCK_REALTIME, 2ms);
       CHECK(calls::cnd_timedwait(&condition, &mutex, &until) == thrd_timedout);
       say("late");
       CHECK(calls::cnd_wait(&condition, &mutex) == thrd_success);
@@ -377,7 +360,7 @@ TEST_CASE("outside of tasks a condition variable is libc's") {
   store.put(1);
   other.join();
   CHECK(calls::mutex_lock(&store.mutex) == 0);
-  const timespec until = in(CLOCK_REALTIME, 2ms);
+  const timespec until = from_now(CLOCK_REALTIME, 2ms);
   CHECK(calls::cond_timedwait(&store.condition, &store.mutex, &until) == ETIMEDOUT);
   CHECK(calls::mutex_unlock(&store.mutex) == 0);
 }

@@ -11,26 +11,6 @@ using namespace monkey_test;
 
 namespace {
 
-class Mutex {
- public:
-  explicit Mutex(int kind) {
-    pthread_mutexattr_t attributes;
-    ::pthread_mutexattr_init(&attributes);
-    ::pthread_mutexattr_settype(&attributes, kind);
-    ::pthread_mutex_init(&mutex_, &attributes);
-    ::pthread_mutexattr_destroy(&attributes);
-  }
-  Mutex(const Mutex&) = delete;
-  Mutex& operator=(const Mutex&) = delete;
-  ~Mutex() { ::pthread_mutex_destroy(&mutex_); }
-  int lock() { return calls::mutex_lock(&mutex_); }
-  int trylock() { return calls::mutex_trylock(&mutex_); }
-  int unlock() { return calls::mutex_unlock(&mutex_); }
-
- private:
-  pthread_mutex_t mutex_;
-};
-
 // Returns the events of two tasks that hold a mutex while they wait.
 std::string meet(int kind) {
   Events say;

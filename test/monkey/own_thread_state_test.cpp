@@ -13,41 +13,21 @@
 #include "monkey/support.hpp"
 #include "monkey/thread_calls.hpp"
 #include "support/child_process.hpp"
-#include "support/platform.hpp"
+#include "support/own_thread.hpp"
 
 using namespace monkey_test;
+using support::own;
 
 namespace {
 
-const asyncio::TaskOptions own{.own_thread_state = true, .slow_thread_state = true};
 const asyncio::TaskOptions shared{};
-
-bool available() {
-  const char* why = fiber::core::OwnThread::why_not(true);
-  if (why != nullptr) support::left_out(why);
-  return why == nullptr;
-}
-
-struct Mutex {
-  explicit Mutex(int kind) {
-    pthread_mutexattr_t attributes;
-    ::pthread_mutexattr_init(&attributes);
-    ::pthread_mutexattr_settype(&attributes, kind);
-    ::pthread_mutex_init(&mutex, &attributes);
-    ::pthread_mutexattr_destroy(&attributes);
-  }
-  Mutex(const Mutex&) = delete;
-  Mutex& operator=(const Mutex&) = delete;
-  ~Mutex() { ::pthread_mutex_destroy(&mutex); }
-  pthread_mutex_t mutex;
-};
 
 thread_local int number = 0;
 
 }  // namespace
 
 TEST_CASE("mutexes keep tasks apart, whether they are threads or not") {
-  if (!available()) return;
+  if (support::lacks_own_threads()) return;
   for (const int kind : {PTHREAD_MUTEX_NORMAL, PTHREAD_MUTEX_ERRORCHECK, PTHREAD_MUTEX_RECURSIVE})
     for (const auto* first : {&own, &shared})
       for (const auto* second : {&own, &shared}) {
@@ -58,14 +38,14 @@ TEST_CASE("mutexes keep tasks apart, whether they are threads or not") {
         run([&] {
           Mutex mutex(kind);
           const auto work = [&](int id) {
-            CHECK(calls::mutex_lock(&mutex.mutex) == 0);
-            if (kind == PTHREAD_MUTEX_RECURSIVE) CHECK(calls::mutex_lock(&mutex.mutex) == 0);
-            if (kind == PTHREAD_MUTEX_ERRORCHECK) CHECK(calls::mutex_lock(&mutex.mutex) == EDEADLK);
+            CHECK(mutex.lock() == 0);
+            if (kind == PTHREAD_MUTEX_RECURSIVE) CHECK(mutex.lock() == 0);
+            if (kind == PTHREAD_MUTEX_ERRORCHECK) CHECK(mutex.lock() == EDEADLK);
             say(id);
             calls::usleep(1000);
             say(id);
-            if (kind == PTHREAD_MUTEX_RECURSIVE) CHECK(calls::mutex_unlock(&mutex.mutex) == 0);
-            CHECK(calls::mutex_unlock(&mutex.mutex) == 0);
+            if (kind == PTHREAD_MUTEX_RECURSIVE) CHECK(mutex.unlock() == 0);
+            CHECK(mutex.unlock() == 0);
           };
           const auto a = asyncio::create_task([&] { work(1); }, *first);
           const auto b = asyncio::create_task([&] { work(2); }, *second);
@@ -77,7 +57,7 @@ TEST_CASE("mutexes keep tasks apart, whether they are threads or not") {
 }
 
 TEST_CASE("state that a task sets for its thread stays over its patched calls") {
-  if (!available()) return;
+  if (support::lacks_own_threads()) return;
   run([] {
     const auto body = [](int id) {
       const Ends ends = socket_pair();
@@ -107,7 +87,7 @@ TEST_CASE("state that a task sets for its thread stays over its patched calls") 
 }
 
 TEST_CASE("a cancelled call is cut short in a task with a thread state of its own, too") {
-  if (!available()) return;
+  if (support::lacks_own_threads()) return;
   run([] {
     int error = 0;
     const auto task = asyncio::create_task(
@@ -155,7 +135,7 @@ TEST_CASE("in debug mode a task is named that leaves its locale to others while 
 }
 
 TEST_CASE("setuid and its relatives change all threads, and come back") {
-  if (!available()) return;
+  if (support::lacks_own_threads()) return;
   const support::ChildResult ended = support::run_child({.body = [] {
     const auto must = [](bool fact, int status) {
       if (!fact) ::_exit(status);
@@ -191,7 +171,7 @@ TEST_CASE("setuid and its relatives change all threads, and come back") {
 TEST_CASE(
     "a handler that waits for every child leaves those of system() alone, whichever child ends "
     "first") {
-  if (!available()) return;
+  if (support::lacks_own_threads()) return;
   const ChildReaper reaper;
   run([&] {
     for (const auto* first : {&own, &shared})

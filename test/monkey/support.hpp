@@ -6,9 +6,10 @@
 
 #include <doctest/doctest.h>
 
-#include <dirent.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -18,6 +19,7 @@
 #include "support/descriptor.hpp"
 #include "support/events.hpp"
 #include "support/socket_pair.hpp"
+#include "support/threads.hpp"
 
 namespace monkey_test {
 
@@ -26,6 +28,7 @@ namespace monkey = fiber::monkey;
 using asyncio::await;
 using namespace std::chrono_literals;
 using support::Events;
+using support::threads;
 
 // The patched close() wakes the tasks that wait for the descriptor.
 using Descriptor = support::DescriptorClosedBy<calls::close>;
@@ -57,6 +60,46 @@ struct Listener {
   }
 };
 
+// A mutex of this kind, such as PTHREAD_MUTEX_RECURSIVE.
+class Mutex {
+ public:
+  explicit Mutex(int kind) {
+    pthread_mutexattr_t attributes;
+    ::pthread_mutexattr_init(&attributes);
+    ::pthread_mutexattr_settype(&attributes, kind);
+    ::pthread_mutex_init(&mutex_, &attributes);
+    ::pthread_mutexattr_destroy(&attributes);
+  }
+  Mutex(const Mutex&) = delete;
+  Mutex& operator=(const Mutex&) = delete;
+  ~Mutex() { ::pthread_mutex_destroy(&mutex_); }
+  int lock() { return calls::mutex_lock(&mutex_); }
+  int trylock() { return calls::mutex_trylock(&mutex_); }
+  int unlock() { return calls::mutex_unlock(&mutex_); }
+
+ private:
+  pthread_mutex_t mutex_;
+};
+
+// Events, and how many there were.
+struct CountedEvents : Events {
+  template <class T>
+  void operator()(const T& event) {
+    ++count;
+    Events::operator()(event);
+  }
+  int count = 0;
+};
+
+// Returns the time on this clock in a while.
+inline timespec from_now(clockid_t clock, std::chrono::nanoseconds time) {
+  timespec at{};
+  ::clock_gettime(clock, &at);
+  const auto nanoseconds = at.tv_nsec + time.count();
+  return {.tv_sec = at.tv_sec + static_cast<time_t>(nanoseconds / 1'000'000'000),
+          .tv_nsec = static_cast<long>(nanoseconds % 1'000'000'000)};
+}
+
 // Patches everything while it lives.
 class Patch {
  public:
@@ -77,16 +120,6 @@ void run(F body) {
 template <class F>
 auto start(F function) {
   return asyncio::create_task(std::move(function));
-}
-
-inline int threads() {
-  int count = 0;
-  DIR* list = ::opendir("/proc/self/task");
-  REQUIRE(list != nullptr);
-  while (const dirent* entry = ::readdir(list))
-    if (entry->d_name[0] != '.') ++count;
-  ::closedir(list);
-  return count;
 }
 
 }  // namespace monkey_test

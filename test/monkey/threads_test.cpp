@@ -18,16 +18,9 @@ using namespace monkey_test;
 
 namespace {
 
-timespec in(clockid_t clock, std::chrono::milliseconds time) {
-  timespec at{};
-  ::clock_gettime(clock, &at);
-  const long long nanoseconds = at.tv_nsec + time.count() * 1'000'000LL;
-  return {.tv_sec = at.tv_sec + static_cast<time_t>(nanoseconds / 1'000'000'000),
-          .tv_nsec = static_cast<long>(nanoseconds % 1'000'000'000)};
-}
 // The clock of pthread_mutex_timedlock and its relatives.
-timespec soon() { return in(CLOCK_REALTIME, 5ms); }
-timespec much_later() { return in(CLOCK_REALTIME, 3'600'000ms); }
+timespec soon() { return from_now(CLOCK_REALTIME, 5ms); }
+timespec much_later() { return from_now(CLOCK_REALTIME, 3'600'000ms); }
 
 struct RwLock {
   RwLock() = default;
@@ -44,15 +37,6 @@ struct Semaphore {
   Semaphore& operator=(const Semaphore&) = delete;
   ~Semaphore() { ::sem_destroy(&semaphore); }
   sem_t semaphore;
-};
-
-struct Said : Events {
-  template <class T>
-  void operator()(const T& event) {
-    ++count;
-    Events::operator()(event);
-  }
-  int count = 0;
 };
 
 [[maybe_unused]] Events* events = nullptr;  // of what runs once
@@ -112,7 +96,7 @@ TEST_CASE("a time limit of a lock that another task holds") {
 }
 
 TEST_CASE("a semaphore waits until another task posts, or a thread, or its time is over") {
-  Said say;
+  CountedEvents say;
   Semaphore its;
   run([&] {
     const auto waiter = start([&] {
@@ -131,7 +115,7 @@ TEST_CASE("a semaphore waits until another task posts, or a thread, or its time 
     timespec until = soon();
     CHECK(calls::sem_timedwait(&its.semaphore, &until) == -1);
     CHECK(errno == ETIMEDOUT);
-    until = in(CLOCK_MONOTONIC, 5ms);
+    until = from_now(CLOCK_MONOTONIC, 5ms);
     CHECK(calls::sem_clockwait(&its.semaphore, CLOCK_MONOTONIC, &until) == -1);
     CHECK(errno == ETIMEDOUT);
     until.tv_nsec = -1;
@@ -213,7 +197,7 @@ TEST_CASE("a semaphore of an object whose calls are never cut short is waited fo
 }
 
 TEST_CASE("a thread that is joined lets tasks run, which let it end") {
-  Said say;
+  CountedEvents say;
   Semaphore its;
   const auto wait_for_post = [](void* semaphore) -> void* {
     ::sem_wait(static_cast<sem_t*>(semaphore));
@@ -258,13 +242,13 @@ TEST_CASE("mutexes with a time limit, recursive ones too, whose owner is another
     pthread_mutex_t mutex;
     ::pthread_mutex_init(&mutex, &attributes);
     ::pthread_mutexattr_destroy(&attributes);
-    Said say;
+    CountedEvents say;
     run([&] {
       CHECK(calls::mutex_lock(&mutex) == 0);
       const auto other = start([&] {
         timespec until = soon();
         say(calls::mutex_timedlock(&mutex, &until) == ETIMEDOUT ? "late" : "?");
-        until = in(CLOCK_MONOTONIC, 5ms);
+        until = from_now(CLOCK_MONOTONIC, 5ms);
         say(calls::mutex_clocklock(&mutex, CLOCK_MONOTONIC, &until) == ETIMEDOUT ? "late" : "?");
         until = much_later();
         say(calls::mutex_timedlock(&mutex, &until) == 0 ? "mine" : "?");
@@ -285,7 +269,7 @@ TEST_CASE("C11's mutexes keep tasks apart") {
     CAPTURE(kind);
     mtx_t mutex;
     REQUIRE(::mtx_init(&mutex, kind) == thrd_success);
-    Said say;
+    CountedEvents say;
     run([&] {
       CHECK(calls::mtx_lock(&mutex) == thrd_success);
       const auto other = start([&] {

@@ -4,6 +4,7 @@
 #include "support/child_process.hpp"
 #include "support/folder.hpp"
 #include "support/http_server.hpp"
+#include "support/lines.hpp"
 
 #include <doctest/doctest.h>
 
@@ -18,7 +19,6 @@
 #include <iterator>
 #include <ranges>
 #include <set>
-#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,6 +27,7 @@ namespace fs = std::filesystem;
 using support::ChildOptions;
 using support::ChildResult;
 using support::HttpServer;
+using support::lines_of;
 using support::run_child;
 using support::run_children;
 
@@ -70,13 +71,6 @@ std::set<std::string> files_in(const fs::path& directory) {
     for (const auto& entry : fs::directory_iterator(directory))
       names.insert(entry.path().filename().string());
   return names;
-}
-
-std::vector<std::string> lines_of(const std::string& text) {
-  std::istringstream stream(text);
-  std::vector<std::string> lines;
-  for (std::string line; std::getline(stream, line);) lines.push_back(line);
-  return lines;
 }
 
 bool prints(const ChildResult& result, const std::string& text) {

@@ -7,10 +7,9 @@
 #include <string>
 #include <vector>
 
-#include <unistd.h>
-
 #include "ssl/tls.hpp"
 #include "support/events.hpp"
+#include "support/programs.hpp"
 
 namespace asyncio = fiber::asyncio;
 namespace ssl = fiber::ssl;
@@ -27,14 +26,9 @@ using namespace std::chrono_literals;
 namespace {
 
 bool missing(const char* program) {
-  const std::string path = std::getenv("PATH") != nullptr ? std::getenv("PATH") : "/usr/bin";
-  for (std::size_t at = 0; at <= path.size();) {
-    const std::size_t end = std::min(path.find(':', at), path.size());
-    if (::access((path.substr(at, end - at) + "/" + program).c_str(), X_OK) == 0) return false;
-    at = end + 1;
-  }
-  MESSAGE(program, " is missing");
-  return true;
+  const bool found = !support::find_program(program).empty();
+  if (!found) MESSAGE(program, " is missing");
+  return !found;
 }
 
 std::string shouted(std::string text) {

@@ -3,17 +3,16 @@
 #include <doctest/doctest.h>
 
 #include <cstdlib>
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "ssl/tls.hpp"
 #include "support/events.hpp"
+#include "support/programs.hpp"
 #include "unmodified_libraries/servers.hpp"
 
 namespace asyncio = fiber::asyncio;
@@ -31,20 +30,9 @@ namespace {
 
 // Returns "" if there is none, and prints that.
 std::string program(const std::string& name) {
-  std::vector<std::string> folders = {"/usr/sbin", "/usr/local/bin"};
-  std::string path = std::getenv("PATH") != nullptr ? std::getenv("PATH") : "/usr/bin";
-  for (std::size_t end = 0; !path.empty(); path.erase(0, end == path.npos ? end : end + 1)) {
-    end = path.find(':');
-    folders.push_back(path.substr(0, end));
-  }
-  const std::filesystem::path versions = "/usr/lib/postgresql";
-  if (std::filesystem::exists(versions))
-    for (const auto& version : std::filesystem::directory_iterator(versions))
-      folders.push_back(version.path() / "bin");
-  for (const std::string& folder : folders)
-    if (::access((folder + "/" + name).c_str(), X_OK) == 0) return folder + "/" + name;
-  MESSAGE("SKIP: ", name, " is missing");
-  return "";
+  std::string path = support::find_program(name, support::postgresql_folders());
+  if (path.empty()) MESSAGE("SKIP: ", name, " is missing");
+  return path;
 }
 
 class RealServer : public legacy_test::Server {

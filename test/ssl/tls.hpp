@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "ssl/certificates.hpp"
+#include "support/streams.hpp"
 
 namespace support {
 
@@ -45,22 +46,6 @@ inline auto connect_tls(const fiber::asyncio::Server& server, const fiber::ssl::
   options.ssl = context;
   return fiber::asyncio::open_connection("localhost", server.sockets().at(0).port(),
                                          std::move(options));
-}
-
-inline void echo(fiber::asyncio::StreamReader& reader, fiber::asyncio::StreamWriter& writer) {
-  for (;;) {
-    const std::string data = fiber::asyncio::await(reader.read(65536));
-    if (data.empty()) break;
-    writer.write(data);
-    fiber::asyncio::await(writer.drain());
-  }
-  writer.close();
-  fiber::asyncio::await(writer.wait_closed());
-}
-
-inline void finish(const fiber::asyncio::Server& server) {
-  server.close();
-  fiber::asyncio::await(server.wait_closed());
 }
 
 inline void hang_up(const fiber::asyncio::StreamWriter& writer) {

@@ -45,6 +45,9 @@ class AtEnd {
   F function_;
 };
 
+// Switches to the parent; returns what comes back.
+inline fiber::value to_parent() { return fiber::getcurrent().parent().switch_(); }
+
 inline fiber::GreenletOptions named(std::string name) { return {.name = std::move(name)}; }
 
 inline std::string label(const fiber::greenlet& g) {

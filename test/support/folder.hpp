@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -10,6 +11,8 @@
 #include <string>
 #include <system_error>
 #include <vector>
+
+#include <unistd.h>
 
 namespace support {
 
@@ -50,6 +53,30 @@ class Folder {
 
  private:
   std::string path_;
+};
+
+// A file that is removed at the end of the scope.
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(const std::string& content = "") {
+    const int descriptor = ::mkstemp(path_.data());
+    if (descriptor < 0) throw std::runtime_error("no temporary file");
+    ::close(descriptor);
+    write(content);
+  }
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+  ~TemporaryFile() { std::remove(path_.c_str()); }
+  void write(const std::string& content) { std::ofstream(path_, std::ios::binary) << content; }
+  std::string content() const {
+    std::ifstream file(path_, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+  const std::string& path() const { return path_; }
+  std::string name() const { return path_.substr(path_.rfind('/') + 1); }
+
+ private:
+  std::string path_ = "/tmp/fiber_test_XXXXXX";
 };
 
 // "0\n1\n2\n..." of that many bytes.

@@ -7,7 +7,6 @@
 
 #include <doctest/doctest.h>
 
-#include <dirent.h>
 #include <dlfcn.h>
 
 #include <algorithm>
@@ -17,12 +16,15 @@
 #include <utility>
 #include <vector>
 
+#include "support/threads.hpp"
+
 namespace legacy_test {
 
 namespace asyncio = fiber::asyncio;
 namespace monkey = fiber::monkey;
 using asyncio::await;
 using namespace std::chrono_literals;
+using support::threads;
 
 // Patches the shared object that defines a function while it lives, and no other object.
 class PatchedLibrary {
@@ -36,16 +38,6 @@ class PatchedLibrary {
   PatchedLibrary& operator=(const PatchedLibrary&) = delete;
   ~PatchedLibrary() { monkey::unpatch(); }
 };
-
-inline int threads() {
-  int count = 0;
-  DIR* list = ::opendir("/proc/self/task");
-  REQUIRE(list != nullptr);
-  while (const dirent* entry = ::readdir(list))
-    if (entry->d_name[0] != '.') ++count;
-  ::closedir(list);
-  return count;
-}
 
 // ThreadSanitizer may have a thread of its own.
 #if defined(FIBER_TSAN)

@@ -3,11 +3,10 @@
 
 #include <libpq-fe.h>
 
-#include <algorithm>
-#include <filesystem>
 #include <string>
 #include <vector>
 
+#include "support/programs.hpp"
 #include "unmodified_libraries/servers.hpp"
 
 namespace legacy_test {
@@ -15,12 +14,7 @@ namespace legacy_test {
 class Postgres : public Server {
  public:
   Postgres() {
-    std::vector<std::string> folders;
-    const std::filesystem::path versions = "/usr/lib/postgresql";
-    if (std::filesystem::exists(versions))
-      for (const auto& version : std::filesystem::directory_iterator(versions))
-        folders.push_back(version.path() / "bin");
-    std::sort(folders.rbegin(), folders.rend());
+    const std::vector<std::string> folders = support::postgresql_folders();
     const std::string initdb = need_program("initdb", "postgresql", folders);
     run_program({initdb, "-D", directory_ / "data", "-A", "trust", "-U", "fiber", "-N", "-E",
                  "UTF8", "--no-locale"},

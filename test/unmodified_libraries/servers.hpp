@@ -30,6 +30,8 @@
 #include <utility>
 #include <vector>
 
+#include "support/programs.hpp"
+
 namespace legacy_test {
 
 inline std::set<std::string>& temporary_directories() {
@@ -46,21 +48,13 @@ inline std::set<std::string>& temporary_directories() {
   std::_Exit(77);
 }
 
-// Returns the path of a program, searched in PATH, in Debian's folders of servers and in `folders`.
-// If it is missing, the test program ends as skipped, and prints the name of the package.
+// Returns the path of a program (support::find_program). If it is missing, the test program ends as
+// skipped, and prints the name of the package.
 inline std::string need_program(const std::string& name, const std::string& package,
                                 std::vector<std::string> folders = {}) {
-  const char* path = std::getenv("PATH");
-  std::string rest = path != nullptr ? path : "";
-  while (!rest.empty()) {
-    const auto colon = rest.find(':');
-    folders.push_back(rest.substr(0, colon));
-    rest = colon == std::string::npos ? "" : rest.substr(colon + 1);
-  }
-  folders.insert(folders.end(), {"/usr/sbin", "/usr/local/sbin"});
-  for (const std::string& folder : folders)
-    if (::access((folder + "/" + name).c_str(), X_OK) == 0) return folder + "/" + name;
-  skip(package);
+  std::string path = support::find_program(name, std::move(folders));
+  if (path.empty()) skip(package);
+  return path;
 }
 
 struct User {

@@ -12,6 +12,7 @@
 
 #include <doctest/doctest.h>
 
+#include "support/lines.hpp"
 #include "support/log.hpp"
 #include "support/web_peer.hpp"
 
@@ -19,17 +20,12 @@ namespace asyncio = fiber::asyncio;
 namespace web = fiber::aiohttp::web;
 using asyncio::await;
 using fiber::aiohttp::test_utils::TestClient;
+using support::text;
 using namespace std::chrono_literals;
 
 namespace {
 
 using Events = std::vector<std::string>;
-
-std::string text(const Events& events) {
-  std::string all;
-  for (const std::string& event : events) all += event + "\n";
-  return all;
-}
 
 // Functions that note their names; the one whose name is `broken` throws.
 struct Notes {

@@ -16,6 +16,8 @@
 
 #include <doctest/doctest.h>
 
+#include "support/clock.hpp"
+#include "support/lines.hpp"
 #include "support/log.hpp"
 
 namespace aiohttp = fiber::aiohttp;
@@ -26,6 +28,8 @@ using aiohttp::MessageEvent;
 using aiohttp::ReadyState;
 using aiohttp::test_utils::TestServer;
 using asyncio::await;
+using support::Clock;
+using support::text;
 using namespace std::chrono_literals;
 
 namespace {
@@ -33,24 +37,9 @@ namespace {
 using Events = std::vector<std::string>;
 using Handler = std::function<web::StreamResponse(web::Request&)>;
 
-std::string text(const Events& events) {
-  std::string all;
-  for (const std::string& event : events) all += event + "\n";
-  return all;
-}
-
 std::string show(const MessageEvent& event) {
   return event.type + "|" + event.data + "|" + event.last_event_id;
 }
-
-// The whole seconds of the loop's clock since `begin`.
-struct Clock {
-  asyncio::nanoseconds begin = asyncio::get_running_loop().time();
-  std::string now() const {
-    const auto passed = asyncio::get_running_loop().time() - begin;
-    return std::to_string(std::chrono::duration_cast<std::chrono::seconds>(passed).count()) + "s";
-  }
-};
 
 // `body(url, session)` beside a server with this handler at /events.
 template <class Body>

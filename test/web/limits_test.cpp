@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 
 #include "support/allocations.hpp"
+#include "support/clock.hpp"
 #include "support/web_peer.hpp"
 
 namespace aiohttp = fiber::aiohttp;
@@ -24,6 +25,7 @@ namespace http = fiber::http;
 namespace web = fiber::aiohttp::web;
 using aiohttp::test_utils::TestClient;
 using asyncio::await;
+using support::Clock;
 using support::first_line;
 using support::Flood;
 using support::Peer;
@@ -63,14 +65,6 @@ std::string status_of(const TestClient& client, const std::string& bytes, std::s
 std::string get(const std::string& fields) {
   return "GET / HTTP/1.1\r\nHost: x\r\n" + fields + "\r\n";
 }
-
-// The whole seconds of the loop's clock since it was made.
-struct Clock {
-  asyncio::nanoseconds begin = asyncio::get_running_loop().time();
-  std::chrono::seconds::rep passed() const {
-    return (asyncio::get_running_loop().time() - begin) / 1s;
-  }
-};
 
 }  // namespace
 

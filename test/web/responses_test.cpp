@@ -18,6 +18,7 @@
 
 #include "support/events.hpp"
 #include "support/folder.hpp"
+#include "support/lines.hpp"
 #include "support/log.hpp"
 #include "support/web_peer.hpp"
 
@@ -27,18 +28,13 @@ namespace web = fiber::aiohttp::web;
 using asyncio::await;
 using fiber::aiohttp::test_utils::TestClient;
 using support::Folder;
+using support::text;
 using support::with_app;
 using namespace std::chrono_literals;
 
 namespace {
 
 using Events = std::vector<std::string>;
-
-std::string text(const Events& events) {
-  std::string all;
-  for (const std::string& event : events) all += event + "\n";
-  return all;
-}
 
 struct Value {
   std::string dump() const { return "{\"a\":1}"; }

@@ -11,6 +11,7 @@
 
 #include <doctest/doctest.h>
 
+#include "support/lines.hpp"
 #include "support/web_peer.hpp"
 
 namespace aiohttp = fiber::aiohttp;
@@ -20,17 +21,12 @@ using aiohttp::WSMessage;
 using aiohttp::WSMsgType;
 using aiohttp::test_utils::TestClient;
 using asyncio::await;
+using support::text;
 using namespace std::chrono_literals;
 
 namespace {
 
 using Events = std::vector<std::string>;
-
-std::string text(const Events& events) {
-  std::string all;
-  for (const std::string& event : events) all += event + "\n";
-  return all;
-}
 
 std::string show(const WSMessage& message) {
   const char* const names[] = {"continuation", "text", "binary"};

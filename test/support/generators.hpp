@@ -1,0 +1,19 @@
+// Generators in tests.
+#pragma once
+
+#include <fiber/generator.hpp>
+
+#include <utility>
+#include <vector>
+
+namespace support {
+
+// Returns the items that are left. Python: list(generator).
+template <class T>
+std::vector<T> list(const fiber::Generator<T>& generator) {
+  std::vector<T> items;
+  for (T item : generator) items.push_back(std::move(item));
+  return items;
+}
+
+}  // namespace support
