@@ -36,6 +36,7 @@ struct ClientRequest {
 using ClientHandler = std::function<ClientResponse(ClientRequest&)>;
 /// The first of several is the outermost.
 using ClientMiddleware = std::function<ClientResponse(ClientRequest&, const ClientHandler&)>;
+/// The middlewares of a request, the outermost first.
 using ClientMiddlewares = std::vector<ClientMiddleware>;
 
 }  // namespace fiber::aiohttp

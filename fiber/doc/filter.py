@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Prints a header as Doxygen is to read it, with the rules that its comments have for readers.
 
-- Functions of one name without a blank line between them share the comment of the first.
-- Constructors, operators and the types that an iterator names need no comment.
+- Functions of one name without a blank line between them share the comment of the first, and so
+  do constants of any names.
+- Constructors, operators, other names for a type and the types that an iterator names need none.
 - What hands out the object behind a handle is for the layers above, and hidden; so are copying,
   destructors, and what classes have for those that derive from them, if nothing is said there.
 - enter(), exit(), lock() and unlock() are what asyncio::with and std::lock_guard call.
@@ -74,7 +75,9 @@ def declarations(text):
             begin = at + 1
         elif char == "}":
             if scopes:
-                scope, access = scopes.pop()
+                inner, (scope, access, header, first) = scope, scopes.pop()
+                if access == "protected":
+                    yield scope, access, inner, first, text.index(";", at) + 1, header
             begin = at + 1
         elif char == ";":
             if header.strip():
@@ -82,12 +85,12 @@ def declarations(text):
             begin = at + 1
         elif char == "{":
             if re.search(r"\bnamespace\b|\bextern\b", header):
-                scopes.append((scope, access))
+                scopes.append((scope, access, header, begin))
                 scope, access = "", ""
                 begin = at + 1
             elif CLASS.search(header) and not re.search(r"\)\s*(?:const|noexcept)*\s*$", header):
                 found = CLASS.search(header)
-                scopes.append((scope, access))
+                scopes.append((scope, access, header, begin))
                 scope, access = (found[2] or found[1]).split("::")[-1], "public"
                 begin = at + 1
             else:
@@ -125,6 +128,7 @@ def filtered(source):
     previous = ("", "", -2, "")
     for scope, access, name, begin, end, header in declarations(text):
         begin += len(header) - len(header.lstrip())
+        header = header.strip()
         first, last = text.count("\n", 0, begin), text.count("\n", 0, end)
         comment = comment_of(lines, first, last)
         if not comment:
@@ -132,15 +136,18 @@ def filtered(source):
             taken = header[header.find("("):matching(header, header.find("("))] if "(" in header else ""
             copies = scope and re.match(rf"\((?:const {scope}&|{scope}&&|{scope}) ?\w*\)", taken)
             together = previous[:2] == (scope, name) and previous[2] + 1 == first and not copies
+            hands_out = name != "operator" and re.search(r"\b(?:detail|core)::", header.split("(")[0])
             usual = copies or name[:1] == "~" or re.search(r"\boperator=\s*\(", header)
-            if access == "protected" and not together or taken and (usual or name in HIDDEN
+            constant = not scope and header.startswith("inline constexpr")
+            alias = not scope and re.match(r"using \w+ = [^;]*$|[\w:]+\([^)]*\) -> ", header)
+            if access == "protected" and not together or taken and (usual or name in HIDDEN or hands_out
                           or made and re.search(r"\b(?:detail|core)::", taken)):
                 insertions += [(begin, "/** @cond */ "), (end, " /** @endcond */")]
-            elif together and previous[3]:
+            elif previous[3] and (together or constant and previous[2] + 1 == first):
                 comment = previous[3]
             elif scope and name in PROTOCOL:
                 comment = PROTOCOL[name]
-            elif made or name == "operator" or name in UNDOCUMENTED:
+            elif made or alias or name == "operator" or name in UNDOCUMENTED:
                 comment = SILENT
             if comment:
                 insertions.append((begin, f"/** {comment} */ "))
