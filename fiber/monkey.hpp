@@ -137,6 +137,7 @@ FIBER_API std::vector<ObjectReport> report();
 /// Return a report as a few lines of text, or all reports as one JSON array of objects with the
 /// names above.
 FIBER_API std::string str(const ObjectReport& object);
+/// Returns all reports as one JSON array of objects with the names above.
 FIBER_API std::string json(const std::vector<ObjectReport>& objects);
 
 /// How cancellation reaches an object that is known to need another policy than Cancel::error.

@@ -201,10 +201,10 @@ struct Verb {
 /// requests::get(url, {.params = {{"q", "fiber"}}, .timeout = 5s})
 inline constexpr detail::Verb get{"GET"};
 inline constexpr detail::Verb head{"HEAD", false};  ///< follows no redirects unless told to
-inline constexpr detail::Verb post{"POST"};
-inline constexpr detail::Verb put{"PUT"};
-inline constexpr detail::Verb patch{"PATCH"};
-inline constexpr detail::Verb delete_{"DELETE"};
-inline constexpr detail::Verb options{"OPTIONS"};
+inline constexpr detail::Verb post{"POST"};         ///< sends `data`, `json` or `files`
+inline constexpr detail::Verb put{"PUT"};           ///< as post
+inline constexpr detail::Verb patch{"PATCH"};       ///< as post
+inline constexpr detail::Verb delete_{"DELETE"};    ///< sends DELETE
+inline constexpr detail::Verb options{"OPTIONS"};   ///< sends OPTIONS
 
 }  // namespace fiber::requests

@@ -328,7 +328,7 @@ class GeneratorCoroutine {
 };
 
 /// Makes a coroutine function in the form before `async def`: the body takes `auto& self` first and
-/// waits by self.yield_from(awaitable). Python 3.4: @asyncio.coroutine.
+/// waits by self.yield_from(awaitable). Python 3.4: `@asyncio.coroutine`.
 template <class F>
 auto coroutine(F&& function) {
   const detail::CoroutineName name = detail::name_of<F>(function);

@@ -107,9 +107,9 @@ def declarations(text):
 def comment_of(lines, first, last):
     """The text of the comment above or behind the lines of a declaration."""
     above = []
-    while first > 0 and re.match(r"\s*///(?![<@/]| @[{}]| [\\\\@](?:end)?cond)", lines[first - 1]):
+    while first > 0 and re.match(r"\s*///(?![<@/]| @}| [\\\\@](?:end)?cond)", lines[first - 1]):
         first -= 1
-        above.insert(0, lines[first].strip()[3:])
+        above.insert(0, lines[first].strip()[3:].removeprefix(" @{"))
     if above:
         # Code keeps its lines.
         return ("\n" if any(line.startswith("    ") for line in above) else "").join(above).strip()
