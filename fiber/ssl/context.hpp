@@ -119,8 +119,8 @@ class FIBER_API SSLContext {
   /// Throw ValueError for versions that this OpenSSL does not support.
   TLSVersion minimum_version() const;
   void minimum_version(TLSVersion version) const;
-  TLSVersion maximum_version() const;  ///< the newest version to use
-  void maximum_version(TLSVersion version) const;
+  TLSVersion maximum_version() const;              ///< the newest version to use
+  void maximum_version(TLSVersion version) const;  ///< the newest version to use
   /// OP_ bits.
   std::uint64_t options() const;
   void options(std::uint64_t options) const;
