@@ -139,7 +139,8 @@ def filtered(source):
             hands_out = name != "operator" and re.search(r"\b(?:detail|core)::", header.split("(")[0])
             usual = copies or name[:1] == "~" or re.search(r"\boperator=\s*\(", header)
             constant = not scope and header.startswith("inline constexpr")
-            alias = not scope and re.match(r"using \w+ = [^;]*$|[\w:]+\([^)]*\) -> ", header)
+            alias = not scope and re.match(
+                r"using \w+ =\s|(?:template <[^>]*>\s*)?\w+\([^)]*\) -> ", header)
             if access == "protected" and not together or taken and (usual or name in HIDDEN or hands_out
                           or made and re.search(r"\b(?:detail|core)::", taken)):
                 insertions += [(begin, "/** @cond */ "), (end, " /** @endcond */")]
@@ -158,6 +159,23 @@ def filtered(source):
     return source
 
 
+def filtered_c(source):
+    """The same for fiber.h, whose comments are those of C: above a declaration, and behind it."""
+    source = re.sub(r"(?m)^/\* (?!---)", "/** ", source)
+    source = re.sub(r"([;,] +|\d +)/\* ", r"\1/**< ", source)
+    shared = ""
+    made = []
+    for paragraph in re.split(r"(/\*\*.*?\*/\n|\n\n)", source, flags=re.DOTALL):
+        if paragraph.startswith("/**") or paragraph == "\n\n":
+            shared = paragraph.strip()
+        elif shared:
+            first, *others = re.split(r"(?<=\);\n)(?=FIBER_C_API)|(?<=\)\n)(?=#define)", paragraph)
+            paragraph = first + "".join(f"{shared}\n{other}" for other in others)
+        made.append(paragraph)
+    return "/** \\file\n   Fibers for plain C: greenlets, and tasks in an event loop. */\n" + "".join(made)
+
+
 if __name__ == "__main__":
-    with open(sys.argv[1], encoding="utf-8") as header:
-        sys.stdout.write(filtered(header.read()))
+    with open(sys.argv[1], encoding="utf-8") as file:
+        text = file.read()
+    sys.stdout.write(filtered_c(text) if sys.argv[1].endswith(".h") else filtered(text))
