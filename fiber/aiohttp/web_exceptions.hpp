@@ -95,7 +95,7 @@ class FIBER_API HTTPServerError : public HTTPError {
 };
 
 #define FIBER_HTTP_EXCEPTION(Name, Base, code)                                                  \
-  /** An answer of the status code. */                                                          \
+  /** An answer with code as its status. */                                                     \
   class FIBER_API Name : public Base {                                                          \
    public:                                                                                      \
     static constexpr int status_code = code; /**< the status */                                 \
@@ -104,7 +104,7 @@ class FIBER_API HTTPServerError : public HTTPError {
     ~Name() override;                                                                           \
   };
 #define FIBER_HTTP_MOVE(Name, code)                                                       \
-  /** A redirect of the status code. */                                                   \
+  /** A redirect with code as its status. */                                              \
   class FIBER_API Name : public HTTPRedirection {                                         \
    public:                                                                                \
     static constexpr int status_code = code; /**< the status */                           \

@@ -181,7 +181,7 @@ class FIBER_API Event {
   /// Lets all waiting tasks go on, in the order in which they came, even if the flag is cleared at
   /// once.
   void set() const { object_->set(); }
-  void clear() const noexcept { object_->clear(); }  ///< waits do wait again
+  void clear() const noexcept { object_->clear(); }  ///< later waits wait again
   /// Waits until the flag is set; await it; returns true.
   auto wait() const {
     return detail::Deferred([object = object_] {
