@@ -255,9 +255,8 @@ class FIBER_API ClientResponse {
   void raise_for_status() const;
   /// Gives the connection back to the session if the body has been read, else closes it.
   void release() noexcept;
-  void close() noexcept { release(); }  ///< Does what release() does; see there
-  /// True after release() and close(), and when the body has been read.
-  bool closed() const noexcept;
+  void close() noexcept { release(); }  ///< does what release() does
+  bool closed() const noexcept;         ///< true after release() and close()
 
  private:
   friend class detail::SessionCore;
