@@ -92,7 +92,8 @@ class RaiseForStatus {
   RaiseForStatus(Function function) : function_(std::move(function)) {}
   // NOLINTEND(google-explicit-constructor)
 
-  bool raises() const noexcept { return raises_; }
+  bool raises() const noexcept { return raises_; }  ///< true for every status of 400 or above
+  /// Called with each response in place of the check; null for true and false.
   const std::function<void(ClientResponse&)>& function() const noexcept { return function_; }
 
  private:
@@ -110,15 +111,15 @@ struct SessionOptions {
   CIMultiDict headers = {};     ///< sent with every request
   /// For requests without credentials of their own; with a base_url, to its origin only.
   std::optional<BasicAuth> auth = {};
-  std::optional<CookieJar> cookie_jar = {};  ///< to share or to save; a new one by default
-  RaiseForStatus raise_for_status = false;   ///< applies to every request
-  ClientTimeout timeout = {};
-  std::vector<TraceConfig> trace_configs = {};
-  ClientMiddlewares middlewares = {};
-  bool trust_env = false;  ///< proxies from the environment
-  std::string proxy = {};  ///< for requests without `proxy`: "http://proxy:3128"
-  std::optional<BasicAuth> proxy_auth = {};
-  std::size_t read_bufsize = 64 * 1024;  ///< bytes of a body to keep for a slow reader; not 0
+  std::optional<CookieJar> cookie_jar = {};     ///< to share or to save; a new one by default
+  RaiseForStatus raise_for_status = false;      ///< applies to every request
+  ClientTimeout timeout = {};                   ///< for requests without `timeout`
+  std::vector<TraceConfig> trace_configs = {};  ///< observers: see aiohttp/tracing.hpp
+  ClientMiddlewares middlewares = {};           ///< around each request, the first one outermost
+  bool trust_env = false;                       ///< proxies from the environment
+  std::string proxy = {};                    ///< for requests without `proxy`: "http://proxy:3128"
+  std::optional<BasicAuth> proxy_auth = {};  ///< for the proxy, unless its URL has them
+  std::size_t read_bufsize = 64 * 1024;      ///< bytes of a body to keep for a slow reader; not 0
   /// The most bytes that a body may have after decompression; nothing for no limit. Reading beyond
   /// the limit throws ClientPayloadError. (Not in Python.)
   std::optional<std::size_t> max_body_size = {};
@@ -130,20 +131,20 @@ struct RequestOptions {
   /// Bytes as they are, Params or a FormData for a form, or a source that is read while it is sent:
   /// std::ifstream, a function or a range of strings. Functions and ranges may await.
   Body data = {};
-  Json json = {};            ///< a nlohmann::json, instead of `data`
-  Params cookies = {};       ///< for this request alone
-  CIMultiDict headers = {};  ///< added to the session's, or replacing them
-  std::optional<BasicAuth> auth = {};
+  Json json = {};                            ///< a nlohmann::json, instead of `data`
+  Params cookies = {};                       ///< for this request alone
+  CIMultiDict headers = {};                  ///< added to the session's, or replacing them
+  std::optional<BasicAuth> auth = {};        ///< replaces the session's
   std::optional<bool> allow_redirects = {};  ///< yes, except for head()
   /// This number of redirects throws TooManyRedirects; 0: no limit; a negative number: the first
   /// redirect throws.
   long max_redirects = 10;
-  std::optional<RaiseForStatus> raise_for_status = {};
+  std::optional<RaiseForStatus> raise_for_status = {};  ///< in place of the session's
   /// "http://proxy:3128". Has priority over the session's proxy, and that over the environment's.
   std::string proxy = {};
-  std::optional<BasicAuth> proxy_auth = {};
-  std::optional<ClientTimeout> timeout = {};  ///< in place of the session's
-  std::optional<Ssl> ssl = {};
+  std::optional<BasicAuth> proxy_auth = {};           ///< in place of the session's
+  std::optional<ClientTimeout> timeout = {};          ///< in place of the session's
+  std::optional<Ssl> ssl = {};                        ///< in place of the connector's
   std::any trace_request_ctx = {};                    ///< for the TraceConfigs
   std::optional<ClientMiddlewares> middlewares = {};  ///< in place of the session's
   std::optional<std::size_t> max_body_size = {};      ///< in place of the session's
@@ -191,9 +192,9 @@ class FIBER_API StreamReader {
 
 /// The request that a response answers. Python: aiohttp.RequestInfo.
 struct RequestInfo {
-  std::string url = {};
-  std::string method = {};
-  CIMultiDict headers = {};
+  std::string url = {};      ///< with its parameters
+  std::string method = {};   ///< "GET"
+  CIMultiDict headers = {};  ///< as they were sent
 };
 
 /// The keyword arguments of ClientResponse::json().
@@ -210,13 +211,13 @@ class FIBER_API ClientResponse {
  public:
   explicit ClientResponse(std::shared_ptr<detail::Exchange> exchange);
 
-  int status = 0;
-  std::string reason;   ///< "Not Found"
-  std::string method;   ///< of the request that was answered, after redirects
-  std::string url;      ///< after redirects
-  CIMultiDict headers;  ///< repeated fields by getall()
-  StreamReader content;
-  RequestInfo request_info;
+  int status = 0;            ///< 404, for example
+  std::string reason;        ///< "Not Found"
+  std::string method;        ///< of the request that was answered, after redirects
+  std::string url;           ///< after redirects
+  CIMultiDict headers;       ///< repeated fields by getall()
+  StreamReader content;      ///< the body, to be read in pieces
+  RequestInfo request_info;  ///< the last request, after redirects
   /// The redirects before this response, the first one first. They are closed and have no body.
   std::vector<ClientResponse> history;
 
@@ -254,8 +255,8 @@ class FIBER_API ClientResponse {
   void raise_for_status() const;
   /// Gives the connection back to the session if the body has been read, else closes it.
   void release() noexcept;
-  void close() noexcept { release(); }
-  bool closed() const noexcept;
+  void close() noexcept { release(); }  ///< does what release() does
+  bool closed() const noexcept;         ///< true after release() and close()
 
  private:
   friend class detail::SessionCore;
@@ -323,7 +324,7 @@ class FIBER_API ClientSession : public http::Verbs<ClientSession, RequestOptions
   /// Ends every transfer and every connection; tasks that wait for a transfer get
   /// ClientConnectionError.
   asyncio::Coroutine<void> close();
-  bool closed() const noexcept;
+  bool closed() const noexcept;  ///< true after close()
   /// Returns the session's cookies, as names and values.
   Params cookies() const;
   /// Returns the session's jar.

@@ -202,6 +202,7 @@ ContextVar(std::string, const char*) -> ContextVar<std::string>;
 template <class T>
 class Token {
  public:
+  /// The variable that the token restores. Python: token.var.
   ContextVar<T> var() const { return ContextVar<T>(checked().var); }
   /// Returns true if the variable had no value before. Python: token.old_value is Token.MISSING.
   bool missing() const { return !checked().old_value; }
@@ -256,6 +257,7 @@ class FIBER_API Context {
 
   /// Returns the number of variables that have a value here. Python: len(ctx).
   std::size_t size() const noexcept;
+  /// Returns whether the variable has a value here. Python: var in ctx.
   bool contains(const ContextVarBase& var) const {
     return bool(detail::get(object(), var.object()));
   }

@@ -28,8 +28,8 @@ class FIBER_API AnyExceptionGroup : public detail::CompoundException {
   /// The two parts that split() returns.
   struct Split {
     std::exception_ptr
-        matching;  ///< groups of the same shape with some of the errors; null if none
-    std::exception_ptr rest;
+        matching;             ///< groups of the same shape with some of the errors; null if none
+    std::exception_ptr rest;  ///< groups with the other errors; null if all match
   };
 
   ~AnyExceptionGroup() override;
@@ -52,6 +52,7 @@ class FIBER_API AnyExceptionGroup : public detail::CompoundException {
   template <class... E>
     requires(sizeof...(E) > 0)
   std::exception_ptr subgroup() const;
+  /// Returns the errors that are of one of these types, as subgroup() does, and the other ones.
   template <class... E>
     requires(sizeof...(E) > 0)
   Split split() const;
@@ -149,10 +150,12 @@ class errors_of {
     }
   }
 
-  const AnyExceptionGroup& group;
+  const AnyExceptionGroup& group;  ///< the caught errors in a group of the shape that they had
 
+  /// Iterates over the errors as `const E&`, in their order.
   auto begin() const noexcept { return errors_.begin(); }
-  auto end() const noexcept { return errors_.end(); }
+  auto end() const noexcept { return errors_.end(); }  ///< behind the last error
+  /// The number of errors, those of nested groups included.
   std::size_t size() const noexcept { return errors_.size(); }
 
  private:

@@ -75,7 +75,7 @@ class FIBER_API SystemExit : public BaseException {
  public:
   explicit SystemExit(int code = 0);
   ~SystemExit() override;
-  int code() const noexcept { return code_; }
+  int code() const noexcept { return code_; }  ///< the exit status of the program
 
  private:
   int code_;
@@ -159,7 +159,7 @@ class FIBER_API OSError : public Exception {
   explicit OSError(std::string message);  ///< error_number() is 0
   OSError(int error_number, std::string_view detail);
   ~OSError() override;
-  int error_number() const noexcept { return error_number_; }
+  int error_number() const noexcept { return error_number_; }  ///< the errno; 0 if there is none
 
  private:
   int error_number_ = 0;

@@ -49,6 +49,7 @@ extern "C" {
 
 /* --- statuses --- */
 
+/* What a function that can fail returns, and a body. */
 enum fiber_status {
   FIBER_OK = 0,
   FIBER_ERROR = -1,     /* any other error; fiber_last_error() has its text */
@@ -83,8 +84,10 @@ typedef int fiber_body(void* argument, void** value);
 
 /* --- greenlets: functions that switch to each other --- */
 
+/* A function that runs on a stack of its own. */
 typedef struct fiber_greenlet fiber_greenlet;
 
+/* The options of fiber_greenlet_new. */
 typedef struct fiber_greenlet_options {
   size_t size;            /* sizeof(fiber_greenlet_options) */
   size_t stack_size;      /* bytes; 0: the default, 256 KiB; only touched pages take memory */
@@ -96,6 +99,7 @@ typedef struct fiber_greenlet_options {
    be, such as a stack of more than 1 TiB. */
 FIBER_C_API int fiber_greenlet_new(fiber_greenlet** made, fiber_body* body, void* argument,
                                    const fiber_greenlet_options* options);
+/* Returns another reference to the greenlet. */
 FIBER_C_API fiber_greenlet* fiber_greenlet_ref(fiber_greenlet* greenlet);
 /* Gives a reference back. The last one to a suspended greenlet kills it, as fiber_greenlet_kill
    does. Any thread; the killing is left to the greenlet's own thread. */
@@ -121,6 +125,7 @@ FIBER_C_API int fiber_greenlet_kill(fiber_greenlet* target);
 FIBER_C_API fiber_greenlet* fiber_greenlet_current(void);
 /* Returns the parent, NULL for a main greenlet; not a new reference. */
 FIBER_C_API fiber_greenlet* fiber_greenlet_parent(const fiber_greenlet* greenlet);
+/* Sets the parent. FIBER_INVALID for a cycle, FIBER_BAD_STATE for a main greenlet. */
 FIBER_C_API int fiber_greenlet_set_parent(fiber_greenlet* greenlet, fiber_greenlet* parent);
 /* Return 1 or 0. Active: started and not ended. Dead: ended. */
 FIBER_C_API int fiber_greenlet_active(const fiber_greenlet* greenlet);
@@ -132,6 +137,7 @@ FIBER_C_API int fiber_greenlet_set_data(fiber_greenlet* greenlet, void* data);
 
 /* Copies the name, cut to fit, and returns its length, as snprintf does. */
 FIBER_C_API size_t fiber_greenlet_name(const fiber_greenlet* greenlet, char* buffer, size_t size);
+/* Sets the name, which is copied. */
 FIBER_C_API int fiber_greenlet_set_name(fiber_greenlet* greenlet, const char* name);
 
 /* Return bytes. The size of the greenlet's stack (the requested size while it has no stack, 0 for a
@@ -150,6 +156,7 @@ FIBER_C_API int fiber_stacks_trim(void);
 
 /* A result that is not ready yet. A task is the future of its body's result. */
 typedef struct fiber_future fiber_future;
+/* An event loop. */
 typedef struct fiber_loop fiber_loop;
 
 /* Runs `body` as the first task of a loop of its own, until the body ends; tasks that are left then
@@ -165,6 +172,7 @@ FIBER_C_API int fiber_spawn(fiber_future** made, fiber_body* body, void* argumen
 /* Waits in the current task (FIBER_BAD_STATE outside of one). */
 FIBER_C_API int fiber_sleep(int64_t nanoseconds);
 
+/* What fiber_wait_fd waits for. */
 enum fiber_events { FIBER_READABLE = 1, FIBER_WRITABLE = 2 };
 
 /* Waits until a descriptor is ready for one of `events`; *ready (which may be NULL) gets the events
@@ -184,7 +192,9 @@ FIBER_C_API int fiber_await(fiber_future* future, int64_t limit, void** result);
    of this interface but functions for any thread. */
 FIBER_C_API int fiber_to_thread(void* (*function)(void* argument), void* argument, void** result);
 
+/* Makes a future of the running loop, which has not ended. */
 FIBER_C_API int fiber_future_new(fiber_future** made);
+/* Returns another reference to the future, on its own thread. */
 FIBER_C_API fiber_future* fiber_future_ref(fiber_future* future);
 /* Gives a reference back. Any thread; on another one it is left to the future's loop. */
 FIBER_C_API void fiber_future_unref(fiber_future* future);
@@ -245,6 +255,7 @@ enum fiber_cancel {
   FIBER_CANCEL_NEVER = 3
 };
 
+/* The options of fiber_patch_all and fiber_patch_library. */
 typedef struct fiber_patch_options {
   size_t size;      /* sizeof(fiber_patch_options) */
   int cancel;       /* enum fiber_cancel */

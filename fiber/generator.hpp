@@ -200,6 +200,7 @@ class GeneratorSelf : private detail::GeneratorObject {
     else
       return from_range(std::forward<Inner>(inner));
   }
+  /// Yields the items of a braced list.
   void yield_from(std::initializer_list<std::remove_cvref_t<Yield>> items) { from_range(items); }
 
   /// The generator's name.
@@ -424,6 +425,7 @@ class Generator : public GeneratorBase {
   /// does: another loop continues where a loop was left. The body's result is dropped at the end of
   /// a loop.
   iterator begin() const { return iterator(*this); }
+  /// The end of the loop: the body has ended.
   static constexpr std::default_sentinel_t end() noexcept { return std::default_sentinel; }
 
  private:

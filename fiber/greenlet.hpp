@@ -327,7 +327,7 @@ FIBER_API trace_function settrace(trace_function callback);
 FIBER_API trace_function gettrace();
 
 /// Does nothing: each greenlet has the whole floating-point control register to itself, the modes
-/// of <cfenv> (rounding, trapping) and those of the vector unit (_mm_setcsr: flush-to-zero,
+/// of `<cfenv>` (rounding, trapping) and those of the vector unit (_mm_setcsr: flush-to-zero,
 /// denormals-are-zero) alike. Kept for code that asks.
 FIBER_API void keep_mxcsr();
 
@@ -361,9 +361,9 @@ class FIBER_API weak_greenlet {
 /// An error that had no caller to go to: one in a greenlet that was being unwound, or a greenlet
 /// that outlived its GreenletExit (in that case `exception` is null).
 struct UnraisableHookArgs {
-  std::exception_ptr exception;
-  std::string message;        ///< "Exception ignored in", "GreenletExit did not end", ...
-  greenlet object = nullptr;  ///< in which it happened; null if in none
+  std::exception_ptr exception;  ///< null: see above
+  std::string message;           ///< "Exception ignored in", "GreenletExit did not end", ...
+  greenlet object = nullptr;     ///< in which it happened; null if in none
 };
 /// A function that replaces the writing to stderr.
 using unraisable_hook = std::function<void(const UnraisableHookArgs&)>;

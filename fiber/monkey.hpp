@@ -100,13 +100,15 @@ FIBER_API std::size_t patch_library(std::string_view name, const PatchOptions& o
 
 /// Undo the patching. Calls that wait at this moment end as patched ones.
 FIBER_API void unpatch() noexcept;
+/// Undoes the patching of one object, by its whole name or path: now, and of one that patch_library
+/// expects to be loaded later.
 FIBER_API void unpatch_library(std::string_view name) noexcept;
 
 /// An object with patched imports.
 struct Patched {
   std::string object;                  ///< its path
   std::vector<std::string> functions;  ///< sorted
-  Cancel cancel = Cancel::error;
+  Cancel cancel = Cancel::error;       ///< how cancellation cuts its calls short
 };
 /// Returns the patched objects, sorted by path.
 FIBER_API std::vector<Patched> patched();
@@ -116,19 +118,20 @@ FIBER_API std::vector<std::string> patchable();
 
 /// A function of libc that an object calls, which blocks the thread and cannot be patched.
 struct BlockingCall {
-  std::string function;
-  std::string advice;  ///< what to do about it
+  std::string function;  ///< its name, such as "flock"
+  std::string advice;    ///< what to do about it
 };
 
 /// The findings about one loaded object; lists are sorted.
 struct ObjectReport {
   std::string object;  ///< its path
+  /// The policy of a patched object; of others Cancel::error.
   Cancel cancel = Cancel::error;
   std::vector<std::string> patched = {};    ///< imports
   std::vector<std::string> copies = {};     ///< patched copies of pointers in its data
   std::vector<std::string> unpatched = {};  ///< imports that could be patched but are not
-  std::vector<BlockingCall> blocking = {};
-  std::string left_alone = {};  ///< why the object is not patched; "" otherwise
+  std::vector<BlockingCall> blocking = {};  ///< sorted by function
+  std::string left_alone = {};              ///< why the object is not patched; "" otherwise
 };
 /// Returns reports on all loaded objects, sorted by path. Pointers in allocated memory, and system
 /// calls without libc, are not found.
@@ -136,15 +139,17 @@ FIBER_API std::vector<ObjectReport> report();
 /// Return a report as a few lines of text, or all reports as one JSON array of objects with the
 /// names above.
 FIBER_API std::string str(const ObjectReport& object);
+/// Returns all reports as one JSON array of objects with the names above.
 FIBER_API std::string json(const std::vector<ObjectReport>& objects);
 
 /// How cancellation reaches an object that is known to need another policy than Cancel::error.
 struct Policy {
   std::string object;  ///< the beginning of its name, up to ".so"
-  Cancel cancel;
-  std::string tried;  ///< the version that was tried
-  std::string why;
+  Cancel cancel;       ///< the policy that was found to be right
+  std::string tried;   ///< the version that was tried
+  std::string why;     ///< what goes wrong with Cancel::error
 };
+/// Returns the objects whose policy is known.
 FIBER_API std::vector<Policy> policies();
 
 // --- time for work that must be completed --------------------------------------------------------

@@ -54,8 +54,8 @@ class Timeouts {
   Timeouts(std::optional<http::Seconds> connect_limit, std::optional<http::Seconds> read_limit)
       : connect(connect_limit), read(read_limit) {}
 
-  std::optional<http::Seconds> connect;
-  std::optional<http::Seconds> read;
+  std::optional<http::Seconds> connect;  ///< for connecting; nothing: no limit
+  std::optional<http::Seconds> read;     ///< between two pieces of the answer; nothing: no limit
 };
 
 /// cert=: the path of a certificate with its key, or of both, in PEM: {"client.pem", "client.key"}.
@@ -67,7 +67,9 @@ class Cert {
       : certificate_(std::move(certificate)), key_(std::move(key)) {}
   Cert(const char* certificate) : certificate_(certificate) {}
   // NOLINTEND(google-explicit-constructor)
+  /// The path of the certificate; "" for none.
   const std::string& certificate() const noexcept { return certificate_; }
+  /// The path of the key; "" if it is in the same file.
   const std::string& key() const noexcept { return key_; }
   explicit operator bool() const noexcept { return !certificate_.empty(); }
 
@@ -86,8 +88,8 @@ struct Options {
   CaseInsensitiveDict headers = {};  ///< added to the session's, or replacing them
   Params cookies = {};               ///< for this request alone
   Files files = {};                  ///< sent as multipart/form-data, with the Params of `data`
-  Auth auth = {};
-  Timeouts timeout = {};                     ///< ValueError unless above zero
+  Auth auth = {};                    ///< replaces the session's
+  Timeouts timeout = {};             ///< ValueError unless above zero
   std::optional<bool> allow_redirects = {};  ///< yes, except for head()
   /// {{"https", "http://proxy:3128"}}: the keys are, in order of priority, "http://host", "http",
   /// "all://host" and "all"; "" is no proxy. Used before the session's and the environment's
@@ -109,8 +111,8 @@ struct Options {
 /// Where a cookie goes: "" is every host, ".example.com" that domain with all below it,
 /// "example.com" that host alone.
 struct SetCookieOptions {
-  std::string domain = {};
-  std::string path = "/";
+  std::string domain = {};  ///< see above
+  std::string path = "/";   ///< only URLs whose path is below this one get it
 };
 
 /// Keeps connections and cookies between requests, and the arguments that all requests share.
@@ -119,13 +121,13 @@ struct SetCookieOptions {
 class FIBER_API Session : public http::Verbs<Session, Options> {
  public:
   CaseInsensitiveDict headers;  ///< has User-Agent and Accept at first; both may be erased
-  Params params;
-  Auth auth;
-  Params proxies;
-  Hooks hooks;
-  Verify verify;
-  Cert cert;
-  long max_redirects = 30;
+  Params params;                ///< appended to each query
+  Auth auth;                    ///< for requests without `auth`
+  Params proxies;               ///< as Options::proxies, which come first
+  Hooks hooks;                  ///< called with each response, unless a request has hooks
+  Verify verify;                ///< for requests without `verify`
+  Cert cert;                    ///< for requests without `cert`
+  long max_redirects = 30;      ///< the next redirect throws TooManyRedirects
   bool trust_env = true;  ///< use the environment: proxies, REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE
   /// The most bytes that a body may have after decompression; nothing for no limit. Beyond it,
   /// ContentDecodingError is thrown. (Not in Python: there a few KiB from a malicious server can
@@ -199,10 +201,10 @@ struct Verb {
 /// requests::get(url, {.params = {{"q", "fiber"}}, .timeout = 5s})
 inline constexpr detail::Verb get{"GET"};
 inline constexpr detail::Verb head{"HEAD", false};  ///< follows no redirects unless told to
-inline constexpr detail::Verb post{"POST"};
-inline constexpr detail::Verb put{"PUT"};
-inline constexpr detail::Verb patch{"PATCH"};
-inline constexpr detail::Verb delete_{"DELETE"};
-inline constexpr detail::Verb options{"OPTIONS"};
+inline constexpr detail::Verb post{"POST"};         ///< sends `data`, `json` or `files`
+inline constexpr detail::Verb put{"PUT"};           ///< as post
+inline constexpr detail::Verb patch{"PATCH"};       ///< as post
+inline constexpr detail::Verb delete_{"DELETE"};    ///< sends DELETE
+inline constexpr detail::Verb options{"OPTIONS"};   ///< sends OPTIONS
 
 }  // namespace fiber::requests

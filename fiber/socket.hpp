@@ -55,7 +55,7 @@ class FIBER_API socket {
   int fileno() const noexcept { return fd_.get(); }
   int family() const noexcept { return family_; }  ///< AF_INET, AF_INET6, AF_UNIX...
   int type() const noexcept { return type_; }      ///< SOCK_STREAM, SOCK_DGRAM...
-  int proto() const noexcept { return proto_; }
+  int proto() const noexcept { return proto_; }    ///< IPPROTO_TCP..., 0: the usual one
   explicit operator bool() const noexcept { return fd_.get() >= 0; }
 
   /// Closes the socket; does nothing if it is closed already. Tasks of the running loop that wait
@@ -68,6 +68,7 @@ class FIBER_API socket {
   /// Shuts down one direction or both: SHUT_RD, SHUT_WR, SHUT_RDWR.
   void shutdown(int how) const;
 
+  /// Gives the socket its own address. Throws OSError (EADDRINUSE, EACCES, ...).
   void bind(const address& where) const;
   /// Listens. `backlog`: the number of connections that may wait to be accepted.
   void listen(int backlog = 128) const;
@@ -81,25 +82,28 @@ class FIBER_API socket {
   /// Throw BlockingIOError where a socket that does not block has no data, or no room. Return at
   /// most `n` bytes, "" at the end. `flags`: MSG_ constants.
   std::string recv(std::size_t n, int flags = 0) const;
+  /// Receives into memory of the caller's; returns the number of bytes.
   std::size_t recv_into(std::span<char> buffer, int flags = 0) const;
+  /// Returns a datagram and the address of its sender.
   std::pair<std::string, address> recvfrom(std::size_t n, int flags = 0) const;
   /// Return the number of bytes sent.
   std::size_t send(std::string_view data, int flags = 0) const;
+  /// Sends a datagram to an address.
   std::size_t sendto(std::string_view data, const address& to, int flags = 0) const;
   /// Sends all bytes of `data`.
   void sendall(std::string_view data, int flags = 0) const;
 
-  address getsockname() const;
-  address getpeername() const;
+  address getsockname() const;  ///< the own address
+  address getpeername() const;  ///< the other side's; throws OSError (ENOTCONN) without one
   /// Sets an option that is a number: setsockopt(SOL_SOCKET, SO_REUSEADDR, 1).
   void setsockopt(int level, int option, int value) const;
   /// Sets an option that is a structure or a string, given as its bytes.
   void setsockopt(int level, int option, std::string_view value) const;
-  int getsockopt(int level, int option) const;
+  int getsockopt(int level, int option) const;  ///< Returns an option that is a number
   /// Returns at most `size` bytes of an option, 1 to 1024.
   std::string getsockopt(int level, int option, std::size_t size) const;
-  void setblocking(bool blocking) const;
-  bool getblocking() const;
+  void setblocking(bool blocking) const;  ///< false: calls throw BlockingIOError instead of waiting
+  bool getblocking() const;               ///< false for a socket that never waits
 
   socket& enter() noexcept { return *this; }
   bool exit(const std::exception_ptr&) {

@@ -51,7 +51,7 @@ struct Census {
   std::size_t idle = 0;            ///< kept with their memory
   std::size_t reserved_bytes = 0;  ///< address space, for these and future stacks
 };
-FIBER_API Census census();
+FIBER_API Census census();  ///< Returns the numbers of this thread.
 
 /// Returns, or sets, the number of idle stacks that keep their memory; without limit at first.
 /// Stacks that become idle beyond it give all of their memory back at once, which costs a system

@@ -105,6 +105,7 @@ class value {
   /// Returns the readable name of the type; "void" if the value is empty.
   std::string type_name() const { return type_ != nullptr ? type_->type.name() : "void"; }
 
+  /// Returns whether the value is of exactly this type; text is a std::string.
   template <class T>
   bool holds() const noexcept {
     return type_ != nullptr &&

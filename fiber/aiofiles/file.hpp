@@ -134,7 +134,7 @@ class FIBER_API File {
   }
   /// For `for (const std::string& line : file)` in a task. Python: async for.
   LineIterator begin() const { return LineIterator(ref()); }
-  LineIterator end() const noexcept { return {}; }
+  LineIterator end() const noexcept { return {}; }  ///< the end of the file
 
   /// Writes all of `data`; returns the number of its bytes. Await it.
   auto write(std::string data) const {
@@ -180,16 +180,16 @@ class FIBER_API File {
     return asyncio::detail::Deferred([file = *this] { detail::close(file.object()); });
   }
 
-  bool closed() const;
-  bool readable() const;
-  bool writable() const;
+  bool closed() const;    ///< true after close()
+  bool readable() const;  ///< as the mode says
+  bool writable() const;  ///< as the mode says
   /// Returns false for pipes and terminals: they have no position, so seek() and tell() throw.
   bool seekable() const;
-  bool isatty() const;
+  bool isatty() const;  ///< true for a terminal
   /// Throws ValueError if the file is closed. Callers must not close, read or write the descriptor.
   int fileno() const;
   const std::string& name() const;  ///< the path as it was given
-  const std::string& mode() const;
+  const std::string& mode() const;  ///< the mode as it was given
 
   /// For asyncio::with, which passes the file to the block and closes it afterwards.
   File& enter() noexcept { return *this; }

@@ -21,14 +21,14 @@ namespace fiber::aiofiles::os {
 /// An entry of a directory, as scandir found it. Python: os.DirEntry.
 class FIBER_API DirEntry {
  public:
-  const std::string& name() const noexcept { return name_; }
+  const std::string& name() const noexcept { return name_; }  ///< without its directory
   /// Returns the name after the directory that was given to scandir.
   const std::string& path() const noexcept { return path_; }
-  ino_t inode() const noexcept { return inode_; }
+  ino_t inode() const noexcept { return inode_; }  ///< of the entry itself, not of a link's target
   /// Follow links; both return false if the target does not exist. No call waits.
   bool is_dir() const noexcept { return S_ISDIR(type_); }
-  bool is_file() const noexcept { return S_ISREG(type_); }
-  bool is_symlink() const noexcept { return symlink_; }
+  bool is_file() const noexcept { return S_ISREG(type_); }  ///< of a regular file
+  bool is_symlink() const noexcept { return symlink_; }     ///< of the entry itself
 
   DirEntry(std::string name, std::string path, ino_t inode, mode_t type, bool symlink)
       : name_(std::move(name)),
@@ -47,12 +47,12 @@ class FIBER_API DirEntry {
 
 /// Keyword arguments of stat.
 struct StatOptions {
-  bool follow_symlinks = true;
+  bool follow_symlinks = true;  ///< false: looks at a link itself
 };
 /// Keyword arguments of makedirs.
 struct MakedirsOptions {
-  mode_t mode = 0777;  ///< of the last directory, before the umask applies
-  bool exist_ok = false;
+  mode_t mode = 0777;     ///< of the last directory, before the umask applies
+  bool exist_ok = false;  ///< true: an existing directory is no error
 };
 /// Keyword arguments of atomic_write.
 struct AtomicWriteOptions {
@@ -90,10 +90,13 @@ inline auto stat(std::string path, StatOptions options = {}) {
 inline auto lstat(std::string path) {
   return os::stat(std::move(path), {.follow_symlinks = false});
 }
+/// Removes a file, or a link. Await it, like all functions below; they throw OSError.
 inline auto unlink(std::string path) {
   return asyncio::detail::Deferred([path = std::move(path)] { detail::unlink(path); });
 }
+/// Does the same as unlink().
 inline auto remove(std::string path) { return os::unlink(std::move(path)); }
+/// Removes an empty directory.
 inline auto rmdir(std::string path) {
   return asyncio::detail::Deferred([path = std::move(path)] { detail::rmdir(path); });
 }
@@ -106,6 +109,7 @@ inline auto rename(std::string from, std::string to) {
 inline auto replace(std::string from, std::string to) {
   return os::rename(std::move(from), std::move(to));
 }
+/// Makes a directory; the umask applies to its mode.
 inline auto mkdir(std::string path, mode_t mode = 0777) {
   return asyncio::detail::Deferred([path = std::move(path), mode] { detail::mkdir(path, mode); });
 }
@@ -114,6 +118,7 @@ inline auto makedirs(std::string path, MakedirsOptions options = {}) {
   return asyncio::detail::Deferred(
       [path = std::move(path), options] { detail::makedirs(path, options); });
 }
+/// Makes `to` another name of the file `from`.
 inline auto link(std::string from, std::string to) {
   return asyncio::detail::Deferred(
       [from = std::move(from), to = std::move(to)] { detail::link(from, to); });
@@ -123,9 +128,11 @@ inline auto symlink(std::string from, std::string to) {
   return asyncio::detail::Deferred(
       [from = std::move(from), to = std::move(to)] { detail::symlink(from, to); });
 }
+/// Returns the target of a link, as it was written.
 inline auto readlink(std::string path) {
   return asyncio::detail::Deferred([path = std::move(path)] { return detail::readlink(path); });
 }
+/// Sets the mode of the file, or of a link's target.
 inline auto chmod(std::string path, mode_t mode) {
   return asyncio::detail::Deferred([path = std::move(path), mode] { detail::chmod(path, mode); });
 }
@@ -134,6 +141,7 @@ inline auto access(std::string path, int mode) {
   return asyncio::detail::Deferred(
       [path = std::move(path), mode] { return detail::access(path, mode); });
 }
+/// Cuts or extends the file to this number of bytes.
 inline auto truncate(std::string path, std::int64_t size) {
   return asyncio::detail::Deferred(
       [path = std::move(path), size] { detail::truncate(path, size); });
@@ -164,28 +172,33 @@ inline auto exists(std::string path) {
   return asyncio::detail::Deferred(
       [path = std::move(path)] { return detail::look(path, true).has_value(); });
 }
+/// Returns whether this is a regular file, or a link to one.
 inline auto isfile(std::string path) {
   return asyncio::detail::Deferred([path = std::move(path)] {
     const auto found = detail::look(path, true);
     return found && S_ISREG(found->st_mode);
   });
 }
+/// Returns whether this is a directory, or a link to one.
 inline auto isdir(std::string path) {
   return asyncio::detail::Deferred([path = std::move(path)] {
     const auto found = detail::look(path, true);
     return found && S_ISDIR(found->st_mode);
   });
 }
+/// Returns whether this is a link, also one that leads nowhere.
 inline auto islink(std::string path) {
   return asyncio::detail::Deferred([path = std::move(path)] {
     const auto found = detail::look(path, false);
     return found && S_ISLNK(found->st_mode);
   });
 }
+/// Returns the number of bytes. Throws OSError.
 inline auto getsize(std::string path) {
   return asyncio::detail::Deferred(
       [path = std::move(path)]() -> std::int64_t { return detail::stat(path, true).st_size; });
 }
+/// Returns whether both paths lead to one file. Throws OSError.
 inline auto samefile(std::string a, std::string b) {
   return asyncio::detail::Deferred([a = std::move(a), b = std::move(b)] {
     const auto first = detail::stat(a, true);

@@ -17,18 +17,18 @@ namespace fiber::aiofiles {
 
 /// Keyword arguments of Path::mkdir.
 struct PathMkdirOptions {
-  mode_t mode = 0777;  ///< before the umask applies
-  bool parents = false;
-  bool exist_ok = false;
+  mode_t mode = 0777;     ///< before the umask applies
+  bool parents = false;   ///< makes the directories above, too
+  bool exist_ok = false;  ///< true: an existing directory is no error
 };
 /// Keyword arguments of Path::touch.
 struct PathTouchOptions {
-  mode_t mode = 0666;  ///< before the umask applies
-  bool exist_ok = true;
+  mode_t mode = 0666;    ///< before the umask applies
+  bool exist_ok = true;  ///< false: an existing file is a FileExistsError
 };
 /// Keyword arguments of Path::unlink.
 struct PathUnlinkOptions {
-  bool missing_ok = false;
+  bool missing_ok = false;  ///< true: a missing file is no error
 };
 
 class Path;
@@ -60,16 +60,17 @@ class FIBER_API Path {
   Path(const Text& path)  // NOLINT(google-explicit-constructor)
       : path_(detail::pure_path(path)) {}
 
-  std::string str() const { return path_.native(); }
-  std::string name() const;    ///< the last part, "" for "." and "/"
-  std::string stem() const;    ///< name() without suffix()
-  std::string suffix() const;  ///< ".gz"; "" for ".hidden" and "end."
-  Path parent() const;         ///< "." of a single name; "." and "/" are their own
+  std::string str() const { return path_.native(); }  ///< the text of the path
+  std::string name() const;                           ///< the last part, "" for "." and "/"
+  std::string stem() const;                           ///< name() without suffix()
+  std::string suffix() const;                         ///< ".gz"; "" for ".hidden" and "end."
+  Path parent() const;  ///< "." of a single name; "." and "/" are their own
   /// Throw ValueError for a name or suffix that cannot be one, and for a path without a name.
   Path with_name(std::string_view name) const;
-  Path with_suffix(std::string_view suffix) const;
+  Path with_suffix(std::string_view suffix) const;  ///< "" removes it
+  /// True if it begins with "/".
   bool is_absolute() const { return path_.native().starts_with('/'); }
-  const std::filesystem::path& path() const noexcept { return path_; }
+  const std::filesystem::path& path() const noexcept { return path_; }  ///< for std::filesystem
   /// Returns `b` if it is absolute.
   friend FIBER_API Path operator/(const Path& a, const Path& b);
   friend bool operator==(const Path& a, const Path& b) noexcept {
@@ -86,7 +87,7 @@ class FIBER_API Path {
   auto read_bytes() const {
     return asyncio::detail::Deferred([path = str()] { return detail::read_file(path); });
   }
-  auto read_text() const { return read_bytes(); }
+  auto read_text() const { return read_bytes(); }  ///< the same bytes, for UTF-8
   /// Replaces the content of the file, and returns the number of bytes. See write_atomic for a file
   /// that other code may read meanwhile.
   auto write_bytes(std::string data) const {
@@ -94,19 +95,21 @@ class FIBER_API Path {
       return detail::write_file(path, std::move(data));
     });
   }
-  auto write_text(std::string text) const { return write_bytes(std::move(text)); }
+  auto write_text(std::string text) const { return write_bytes(std::move(text)); }  ///< for UTF-8
   /// Replaces the content atomically: see os::atomic_write. Ours, not Python's.
   auto write_atomic(std::string data, os::AtomicWriteOptions options = {}) const {
     return os::atomic_write(str(), std::move(data), options);
   }
 
-  auto exists() const { return os::path::exists(str()); }
-  auto is_file() const { return os::path::isfile(str()); }
-  auto is_dir() const { return os::path::isdir(str()); }
-  auto is_symlink() const { return os::path::islink(str()); }
+  auto exists() const { return os::path::exists(str()); }  ///< false also if it cannot be looked at
+  auto is_file() const { return os::path::isfile(str()); }     ///< follows links
+  auto is_dir() const { return os::path::isdir(str()); }       ///< follows links
+  auto is_symlink() const { return os::path::islink(str()); }  ///< true for a link
+  /// Struct stat.
   auto stat(os::StatOptions options = {}) const { return os::stat(str(), options); }
-  auto lstat() const { return os::lstat(str()); }
+  auto lstat() const { return os::lstat(str()); }  ///< of a link itself
   auto samefile(const Path& other) const { return os::path::samefile(str(), other.str()); }
+  /// Returns the target of a link, as a Path.
   auto readlink() const {
     return asyncio::detail::Deferred(
         [path = str()] { return Path(asyncio::await(os::readlink(path))); });
@@ -116,10 +119,12 @@ class FIBER_API Path {
     return asyncio::detail::Deferred([path = str()] { return detail::entries_of(path); });
   }
 
+  /// Makes a directory. Throws FileExistsError unless `exist_ok` is set.
   auto mkdir(PathMkdirOptions options = {}) const {
     return asyncio::detail::Deferred([path = str(), options] { detail::make_path(path, options); });
   }
-  auto rmdir() const { return os::rmdir(str()); }
+  auto rmdir() const { return os::rmdir(str()); }  ///< the directory must be empty
+  /// Removes a file, or a link.
   auto unlink(PathUnlinkOptions options = {}) const {
     return asyncio::detail::Deferred(
         [path = str(), options] { detail::unlink_path(path, options.missing_ok); });
@@ -128,7 +133,7 @@ class FIBER_API Path {
   auto touch(PathTouchOptions options = {}) const {
     return asyncio::detail::Deferred([path = str(), options] { detail::touch(path, options); });
   }
-  auto chmod(mode_t mode) const { return os::chmod(str(), mode); }
+  auto chmod(mode_t mode) const { return os::chmod(str(), mode); }  ///< follows links
   /// Returns the new path.
   auto rename(Path target) const {
     return asyncio::detail::Deferred([path = str(), target = std::move(target)] {

@@ -25,10 +25,10 @@ class ClientResponse;
 
 /// A request that is about to be sent, also by a redirect. A middleware may change it.
 struct ClientRequest {
-  std::string method = {};
-  std::string url = {};
-  http::Headers headers = {};
-  http::Body body = {};
+  std::string method = {};     ///< "GET"
+  std::string url = {};        ///< with its parameters
+  http::Headers headers = {};  ///< those of the session included
+  http::Body body = {};        ///< what is sent after the head
 };
 
 /// Sends the request through the middlewares after the calling one, and waits for the response. May
@@ -36,6 +36,7 @@ struct ClientRequest {
 using ClientHandler = std::function<ClientResponse(ClientRequest&)>;
 /// The first of several is the outermost.
 using ClientMiddleware = std::function<ClientResponse(ClientRequest&, const ClientHandler&)>;
+/// The middlewares of a request, the outermost first.
 using ClientMiddlewares = std::vector<ClientMiddleware>;
 
 }  // namespace fiber::aiohttp

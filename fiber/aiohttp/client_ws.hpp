@@ -26,17 +26,17 @@ namespace fiber::aiohttp {
 /// Keyword arguments of ws_connect().
 struct WsConnectOptions {
   WebsocketOptions websocket = {.compress = false};  ///< `compress`: offers permessage-deflate
-  http::Headers headers = {};
-  std::string origin = {};
+  http::Headers headers = {};                        ///< added to the handshake's own
+  std::string origin = {};                           ///< the field Origin; "" for none
   /// For wss://: an ssl::SSLContext of <fiber/ssl.hpp>; by default a context that checks the
   /// server's certificate.
   asyncio::ssl_argument ssl = {};
-  http::Params params = {};  ///< appended to the query
-  std::optional<http::BasicAuth> auth = {};
+  http::Params params = {};                  ///< appended to the query
+  std::optional<http::BasicAuth> auth = {};  ///< for the server
   /// For a session's ws_connect() alone: the function ws_connect() throws ValueError if one of them
   /// is given.
   std::string proxy = {};
-  std::optional<http::BasicAuth> proxy_auth = {};
+  std::optional<http::BasicAuth> proxy_auth = {};  ///< for the proxy
 };
 
 /// A counted reference to a connection; the last one closes the connection, without a close frame.
@@ -47,11 +47,15 @@ class FIBER_API ClientWebSocketResponse : public detail::WebSocketMethods<Client
   ClientWebSocketResponse(const ClientWebSocketResponse&) =
       default;  ///< moving is copying: never empty
   ClientWebSocketResponse& operator=(const ClientWebSocketResponse&) = default;
+  /// True after close(), and when the peer has closed.
   bool closed() const noexcept { return detail::is_closed(*object_); }
+  /// Of the peer's close frame, or ours; nothing while open.
   std::optional<int> close_code() const noexcept { return detail::close_code_of(*object_); }
+  /// With which the connection ended; null for none.
   std::exception_ptr exception() const noexcept { return detail::exception_of(*object_); }
   /// The subprotocol that was agreed on; "" for none.
   const std::string& protocol() const noexcept { return protocol_; }
+  /// Whether permessage-deflate was agreed on.
   bool compress() const noexcept { return compress_; }
 
   ClientWebSocketResponse& enter() noexcept { return *this; }

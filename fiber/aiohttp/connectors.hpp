@@ -28,7 +28,9 @@ class Ssl {
   Ssl(ssl::SSLContext context) : context_(std::move(context)) {}
   // NOLINTEND(google-explicit-constructor)
 
+  /// For `context()` without a value.
   const http::Verify& verify() const noexcept { return verify_; }
+  /// Decides everything if there is one.
   const std::optional<ssl::SSLContext>& context() const noexcept { return context_; }
 
  private:
@@ -48,9 +50,10 @@ struct TCPConnector {
   /// Whether addresses are cached, and for how long; nothing: forever. Unreachable addresses are
   /// removed.
   bool use_dns_cache = true;
+  /// The time after which an address is asked for again.
   std::optional<http::Seconds> ttl_dns_cache = std::chrono::seconds(10);
-  int family = 0;  ///< AF_INET, AF_INET6; 0: both
-  Ssl ssl = true;
+  int family = 0;                                              ///< AF_INET, AF_INET6; 0: both
+  Ssl ssl = true;                                              ///< for requests without `ssl`
   std::optional<std::pair<std::string, int>> local_addr = {};  ///< local host and port
   Resolver resolver = {};                                      ///< replaces the system's resolver
   http::Seconds keepalive_timeout = std::chrono::seconds(15);  ///< the longest idle time
@@ -70,11 +73,11 @@ struct TCPConnector {
 /// `.connector = aiohttp::UnixConnector{"/run/engine.sock"}`: all connections lead to this socket,
 /// for every host. Python: aiohttp.UnixConnector.
 struct UnixConnector {
-  std::string path;
-  bool force_close = false;
-  http::Seconds keepalive_timeout = std::chrono::seconds(15);
-  std::size_t limit = 100;
-  std::size_t limit_per_host = 0;
+  std::string path;                                            ///< of the socket
+  bool force_close = false;                                    ///< as in TCPConnector
+  http::Seconds keepalive_timeout = std::chrono::seconds(15);  ///< as in TCPConnector
+  std::size_t limit = 100;                                     ///< as in TCPConnector
+  std::size_t limit_per_host = 0;                              ///< as in TCPConnector
 
   operator TCPConnector() const {  // NOLINT(google-explicit-constructor)
     return {.keepalive_timeout = keepalive_timeout,

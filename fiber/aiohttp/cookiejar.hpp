@@ -26,13 +26,13 @@ class SessionCore;
 
 /// One cookie of a jar. Python: http.cookies.Morsel.
 struct Morsel {
-  std::string key = {};
-  std::string value = {};
-  std::string domain = {};  ///< "" for every host
-  bool host_only = false;   ///< not for hosts below `domain`
-  std::string path = "/";
-  bool secure = false;
-  bool httponly = false;
+  std::string key = {};       ///< its name
+  std::string value = {};     ///< as it was sent
+  std::string domain = {};    ///< "" for every host
+  bool host_only = false;     ///< not for hosts below `domain`
+  std::string path = "/";     ///< only URLs whose path is below this one get it
+  bool secure = false;        ///< only for https:// and wss://
+  bool httponly = false;      ///< not for scripts of browsers
   std::int64_t expires = 0;   ///< in seconds since 1970; 0 for the end of the session
   std::string samesite = {};  ///< "Strict", "Lax", "None", or ""; not saved in files
 };
@@ -57,9 +57,10 @@ class FIBER_API CookieJar {
   http::Params filter_cookies(std::string_view request_url) const;
   /// Returns all cookies that have not expired.
   std::vector<Morsel> morsels() const;
+  /// The number of cookies that have not expired.
   std::size_t size() const { return morsels().size(); }
 
-  void clear();
+  void clear();  ///< Removes all cookies.
   /// Removes the cookies for which `predicate` holds.
   void clear(const std::function<bool(const Morsel&)>& predicate);
   /// Removes the cookies of this domain and of domains below it.

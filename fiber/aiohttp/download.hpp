@@ -15,9 +15,9 @@
 
 namespace fiber::aiohttp {
 
-using DownloadOptions = http::DownloadOptions;
-using DownloadProgress = http::DownloadProgress;
-using DownloadResult = http::DownloadResult;
+using DownloadOptions = http::DownloadOptions;    ///< see <fiber/http/download.hpp>
+using DownloadProgress = http::DownloadProgress;  ///< see <fiber/http/download.hpp>
+using DownloadResult = http::DownloadResult;      ///< see <fiber/http/download.hpp>
 using http::file_name_of;
 
 /// Downloads a file by GET. `request`: as for session.get(); the default timeout limits silence to

@@ -27,7 +27,7 @@ namespace fiber::aiohttp {
 
 /// An event. Python: aiohttp_sse_client.client.MessageEvent.
 struct MessageEvent {
-  std::string type = "message";
+  std::string type = "message";    ///< the field "event"
   std::string data = {};           ///< UTF-8; the lines of several fields joined by "\n"
   std::string origin = {};         ///< "http://127.0.0.1:8080", of the URL after redirects
   std::string last_event_id = {};  ///< of this event, or else of the last event with an id
@@ -40,13 +40,13 @@ enum class ReadyState : unsigned char { connecting = 0, open = 1, closed = 2 };
 struct EventSourceOptions {
   /// The arguments of each request. By default the stream has no timeout.
   RequestOptions request = {};
-  std::string method = "GET";
+  std::string method = "GET";  ///< of each request
   /// The id to send with the first request, to continue after a known event.
   std::string last_event_id = {};
   /// The wait before a stream is requested again. Doubles with each further failure in a row, up to
   /// `max_reconnection_time`, which limits the server's `retry` as well.
   http::Seconds reconnection_time = std::chrono::seconds(5);
-  http::Seconds max_reconnection_time = std::chrono::minutes(5);
+  http::Seconds max_reconnection_time = std::chrono::minutes(5);  ///< the longest wait; see above
   /// Adds a random share of the wait, at most this one, so that the clients of a restarted server
   /// do not all return at once; 0: none.
   double reconnection_jitter = 0.5;
@@ -87,9 +87,9 @@ class FIBER_API EventSource {
   /// Ends the stream; receive() then returns nothing, also in a task that waits.
   void close() const noexcept;
 
-  ReadyState ready_state() const noexcept;
-  const std::string& url() const noexcept;
-  const std::string& last_event_id() const noexcept;
+  ReadyState ready_state() const noexcept;            ///< connecting, open or closed
+  const std::string& url() const noexcept;            ///< as it was given
+  const std::string& last_event_id() const noexcept;  ///< of the last event, or of the options
   /// Returns the time of the options, or the one that the server has set since.
   http::Seconds reconnection_time() const noexcept;
 
@@ -112,8 +112,8 @@ class FIBER_API EventSource {
     std::shared_ptr<detail::EventSourceObject> object_;
     mutable std::optional<MessageEvent> event_;
   };
-  iterator begin() const { return iterator(*this); }
-  std::default_sentinel_t end() const noexcept { return {}; }
+  iterator begin() const { return iterator(*this); }           ///< waits for the first event
+  std::default_sentinel_t end() const noexcept { return {}; }  ///< the end of the stream
 
   /// For asyncio::with(), which connects and closes.
   EventSource& enter();

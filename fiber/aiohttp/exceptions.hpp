@@ -20,7 +20,7 @@ namespace fiber::aiohttp {
 class FIBER_API ClientError {
  public:
   virtual ~ClientError();
-  virtual const char* what() const noexcept = 0;
+  virtual const char* what() const noexcept = 0;  ///< the text of the exception
 };
 
 /// The connection could not be made, or was lost.
@@ -42,6 +42,7 @@ class FIBER_API ClientConnectionResetError : public ClientConnectionError,
   explicit ClientConnectionResetError(std::string message)
       : ConnectionResetError(std::move(message)) {}
   ~ClientConnectionResetError() override;
+  /// The message.
   const char* what() const noexcept override { return ConnectionResetError::what(); }
 };
 
@@ -50,6 +51,7 @@ class FIBER_API ClientOSError : public ClientConnectionError, public OSError {
  public:
   explicit ClientOSError(std::string message, int error_number = 0);
   ~ClientOSError() override;
+  /// "[Errno 111] Connect call failed" or the message.
   const char* what() const noexcept override { return text_->c_str(); }
 
  private:
@@ -83,7 +85,7 @@ class FIBER_API ServerDisconnectedError : public ServerConnectionError, public E
   explicit ServerDisconnectedError(std::string message = "Server disconnected")
       : Exception(std::move(message)) {}
   ~ServerDisconnectedError() override;
-  const char* what() const noexcept override { return Exception::what(); }
+  const char* what() const noexcept override { return Exception::what(); }  ///< the message
 };
 
 /// One of the timeouts `connect`, `sock_connect` and `sock_read`.
@@ -91,7 +93,7 @@ class FIBER_API ServerTimeoutError : public ServerConnectionError, public Timeou
  public:
   explicit ServerTimeoutError(std::string message) : TimeoutError(std::move(message)) {}
   ~ServerTimeoutError() override;
-  const char* what() const noexcept override { return TimeoutError::what(); }
+  const char* what() const noexcept override { return TimeoutError::what(); }  ///< the message
 };
 
 /// The body ended too early or could not be decoded.
@@ -99,7 +101,7 @@ class FIBER_API ClientPayloadError : public ClientError, public Exception {
  public:
   explicit ClientPayloadError(std::string message) : Exception(std::move(message)) {}
   ~ClientPayloadError() override;
-  const char* what() const noexcept override { return Exception::what(); }
+  const char* what() const noexcept override { return Exception::what(); }  ///< the message
 };
 
 /// The URL is not one of http or https.
@@ -107,7 +109,7 @@ class FIBER_API InvalidURL : public ClientError, public ValueError {
  public:
   explicit InvalidURL(std::string message) : ValueError(std::move(message)) {}
   ~InvalidURL() override;
-  const char* what() const noexcept override { return ValueError::what(); }
+  const char* what() const noexcept override { return ValueError::what(); }  ///< the message
 };
 
 /// raise_for_status() on a status of 400 or above, or an answer that is not HTTP:
@@ -116,12 +118,13 @@ class FIBER_API ClientResponseError : public ClientError, public Exception {
  public:
   ClientResponseError(int status, std::string message, std::string url, http::Headers headers = {});
   ~ClientResponseError() override;
+  /// "404, message='Not Found', url='http://...'".
   const char* what() const noexcept override { return Exception::what(); }
 
-  int status() const noexcept { return details_->status; }
-  const std::string& message() const noexcept { return details_->message; }
-  const std::string& url() const noexcept { return details_->url; }
-  const http::Headers& headers() const noexcept { return details_->headers; }
+  int status() const noexcept { return details_->status; }                   ///< 404, for example
+  const std::string& message() const noexcept { return details_->message; }  ///< "Not Found"
+  const std::string& url() const noexcept { return details_->url; }  ///< with its parameters
+  const http::Headers& headers() const noexcept { return details_->headers; }  ///< of the response
 
  private:
   struct Details {

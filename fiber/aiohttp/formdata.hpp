@@ -17,14 +17,14 @@ namespace fiber::aiohttp {
 
 /// Keyword arguments of FormData::add_field().
 struct FieldOptions {
-  std::optional<std::string> content_type = {};
-  std::optional<std::string> filename = {};
+  std::optional<std::string> content_type = {};  ///< nothing: see add_field()
+  std::optional<std::string> filename = {};      ///< nothing: see add_field()
 };
 
 /// Keyword arguments of FormData. `quote_fields`: names of files are percent-encoded, and names of
 /// fields are kept to ASCII; else names are sent unchanged.
 struct FormDataOptions {
-  bool quote_fields = true;
+  bool quote_fields = true;  ///< see above
 };
 
 /// A form: x-www-form-urlencoded while it has only texts, multipart/form-data with a file, a
@@ -42,6 +42,7 @@ class FIBER_API FormData {
   /// Adds several fields that are texts.
   void add_fields(const http::Params& fields);
 
+  /// True if operator()() makes multipart/form-data.
   bool is_multipart() const noexcept { return is_multipart_; }
   /// Returns the body of the form. Throws ValueError for an unquoted name with an end of line in
   /// it.

@@ -29,11 +29,11 @@ class FIBER_API BodyPartReader {
   BodyPartReader(const BodyPartReader&) = default;  ///< moving is copying: never empty
   BodyPartReader& operator=(const BodyPartReader&) = default;
 
-  http::Headers headers;
+  http::Headers headers;  ///< of this part alone
   /// The parameters of Content-Disposition; "" if not sent. Do not trust a file name: the peer may
   /// put slashes and dots in it.
   std::string name;
-  std::string filename;
+  std::string filename;  ///< as the peer has sent it: see above
   /// Returns the content type, "text/plain" if none was sent.
   std::string content_type() const;
 
@@ -57,7 +57,7 @@ class FIBER_API BodyPartReader {
       }
     });
   }
-  bool at_eof() const noexcept;
+  bool at_eof() const noexcept;  ///< true once all bytes of the part are read
 
  private:
   friend class MultipartReader;
@@ -84,7 +84,7 @@ class FIBER_API MultipartReader {
   auto next() const {
     return asyncio::detail::Deferred([self = *this] { return self.next_part(); });
   }
-  bool at_eof() const noexcept;
+  bool at_eof() const noexcept;  ///< true once next() has returned nothing
 
  private:
   std::optional<BodyPartReader> next_part() const;

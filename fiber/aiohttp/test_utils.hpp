@@ -38,11 +38,12 @@ class FIBER_API TestServer {
   auto start_server() const {
     return asyncio::detail::Deferred([self = *this] { self.start(); });
   }
+  /// Ends connections and the application.
   auto close() const {
     return asyncio::detail::Deferred([self = *this] { self.end(); });
   }
-  int port() const noexcept { return *port_; }
-  std::string host() const { return "127.0.0.1"; }
+  int port() const noexcept { return *port_; }      ///< chosen by the system; 0 before the start
+  std::string host() const { return "127.0.0.1"; }  ///< always the loopback
   /// Returns "http://127.0.0.1:41234/path".
   std::string make_url(std::string_view path) const;
 
@@ -64,15 +65,16 @@ class FIBER_API TestServer {
 
 /// A response with its whole body.
 struct TestResponse {
-  int status = 0;
-  std::string reason = {};
-  http::Headers headers = {};
-  std::string body = {};
-  int redirects = 0;  ///< number of redirects that were followed
+  int status = 0;              ///< 404, for example
+  std::string reason = {};     ///< "Not Found"
+  http::Headers headers = {};  ///< repeated fields by getall()
+  std::string body = {};       ///< as received, decompressed
+  int redirects = 0;           ///< number of redirects that were followed
 
-  bool ok() const noexcept { return status < 400; }
-  const std::string& text() const noexcept { return body; }
-  const std::string& read() const noexcept { return body; }
+  bool ok() const noexcept { return status < 400; }          ///< below 400
+  const std::string& text() const noexcept { return body; }  ///< the body
+  const std::string& read() const noexcept { return body; }  ///< the body
+  /// The body, parsed by Json::parse: response.json<nlohmann::json>().
   template <class Json>
   Json json() const {
     return Json::parse(body);
@@ -91,8 +93,8 @@ class FIBER_API RequestData {
   RequestData(const http::Params& form);
   // NOLINTEND(google-explicit-constructor)
 
-  const std::string& bytes() const noexcept { return bytes_; }
-  bool is_form() const noexcept { return is_form_; }
+  const std::string& bytes() const noexcept { return bytes_; }  ///< a form is encoded
+  bool is_form() const noexcept { return is_form_; }            ///< sent as x-www-form-urlencoded
 
  private:
   std::string bytes_;
@@ -101,12 +103,12 @@ class FIBER_API RequestData {
 
 /// Keyword arguments of requests: bytes, or Params for a form.
 struct TestRequestOptions {
-  http::Params params = {};
-  RequestData data = {};
+  http::Params params = {};              ///< appended to the query
+  RequestData data = {};                 ///< the body
   std::optional<std::string> json = {};  ///< text, sent as application/json
-  http::Headers headers = {};
-  http::Params cookies = {};
-  bool allow_redirects = true;
+  http::Headers headers = {};            ///< added to those of the client
+  http::Params cookies = {};             ///< added to those of the client
+  bool allow_redirects = true;           ///< false: return the redirect
 };
 
 /// Keeps connections and cookies between requests. A counted reference. For asyncio::with, which
@@ -128,6 +130,7 @@ class FIBER_API TestClient : public http::Verbs<TestClient, TestRequestOptions> 
         [self = *this, method = std::string(method), path = std::string(path),
          options = std::move(options)] { return self.send(method, path, options); });
   }
+  /// Opens a WebSocket at a path; await it. See aiohttp::ws_connect.
   auto ws_connect(std::string_view path, WsConnectOptions options = {}) const {
     return aiohttp::ws_connect(server().make_url(path), std::move(options));
   }
@@ -137,7 +140,7 @@ class FIBER_API TestClient : public http::Verbs<TestClient, TestRequestOptions> 
     return asyncio::detail::Deferred(
         [self = *this, bytes = std::move(bytes)] { return self.exchange(bytes); });
   }
-  const TestServer& server() const noexcept;
+  const TestServer& server() const noexcept;  ///< the one that it asks
 
   TestClient& enter();
   bool exit(const std::exception_ptr&);

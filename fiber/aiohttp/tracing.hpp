@@ -29,42 +29,44 @@ struct TraceContext {
   std::any value = {};              ///< for the functions' own use
 };
 
+/// A request is about to be sent; its redirects have a signal of their own.
 struct TraceRequestStartParams {
-  const std::string& method;
-  const std::string& url;  ///< with its parameters
-  const http::Headers& headers;
+  const std::string& method;     ///< "GET"
+  const std::string& url;        ///< with its parameters
+  const http::Headers& headers;  ///< of the request
 };
 /// `chunk` is about to be sent: the whole body if it is bytes, else a piece read from the source.
 struct TraceRequestChunkSentParams {
-  const std::string& method;
-  const std::string& url;
-  std::string_view chunk;
+  const std::string& method;  ///< of the request
+  const std::string& url;     ///< with its parameters
+  std::string_view chunk;     ///< lives as long as the call
 };
 /// `chunk` is the body that ClientResponse::read(), text() or json() has read; sent once.
 struct TraceResponseChunkReceivedParams {
-  const std::string& method;
-  const std::string& url;
-  std::string_view chunk;
+  const std::string& method;  ///< of the request
+  const std::string& url;     ///< with its parameters
+  std::string_view chunk;     ///< lives as long as the call
 };
+/// The head of the response has arrived.
 struct TraceRequestEndParams {
-  const std::string& method;
-  const std::string& url;
-  const http::Headers& headers;
-  const ClientResponse& response;
+  const std::string& method;       ///< of the request
+  const std::string& url;          ///< with its parameters
+  const http::Headers& headers;    ///< of the request
+  const ClientResponse& response;  ///< its body may still be on the way
 };
 /// `exception` may also be the one of raise_for_status.
 struct TraceRequestExceptionParams {
-  const std::string& method;
-  const std::string& url;
-  const http::Headers& headers;
-  std::exception_ptr exception;
+  const std::string& method;     ///< of the request
+  const std::string& url;        ///< with its parameters
+  const http::Headers& headers;  ///< of the request
+  std::exception_ptr exception;  ///< the one that the caller gets
 };
 /// `response` is the redirect, closed; the other members describe the request that was redirected.
 struct TraceRequestRedirectParams {
-  const std::string& method;
-  const std::string& url;
-  const http::Headers& headers;
-  const ClientResponse& response;
+  const std::string& method;       ///< of the request
+  const std::string& url;          ///< with its parameters
+  const http::Headers& headers;    ///< of the request
+  const ClientResponse& response;  ///< its status and headers
 };
 /// The request waits for a connection: a limit of its connector is reached.
 struct TraceConnectionQueuedStartParams {};
@@ -75,10 +77,13 @@ struct TraceConnectionQueuedEndParams {};
 template <class Params>
 class TraceSignal {
  public:
+  /// Takes the state of the request, and what happened.
   using Function = std::function<void(TraceContext&, const Params&)>;
 
+  /// Adds a function behind the others.
   void append(Function function) { functions_.push_back(std::move(function)); }
-  bool empty() const noexcept { return functions_.empty(); }
+  bool empty() const noexcept { return functions_.empty(); }  ///< true without functions
+  /// Calls the functions, in their order.
   void send(TraceContext& context, const Params& params) const {
     for (const Function& function : functions_) function(context, params);
   }
@@ -90,14 +95,16 @@ class TraceSignal {
 /// A value; a session makes a copy. Python: aiohttp.TraceConfig.
 class TraceConfig {
  public:
-  TraceSignal<TraceRequestStartParams> on_request_start;
-  TraceSignal<TraceRequestChunkSentParams> on_request_chunk_sent;
+  TraceSignal<TraceRequestStartParams> on_request_start;           ///< before a request is sent
+  TraceSignal<TraceRequestChunkSentParams> on_request_chunk_sent;  ///< for each piece of a body
+  /// After a body was read as a whole.
   TraceSignal<TraceResponseChunkReceivedParams> on_response_chunk_received;
-  TraceSignal<TraceRequestEndParams> on_request_end;
-  TraceSignal<TraceRequestExceptionParams> on_request_exception;
-  TraceSignal<TraceRequestRedirectParams> on_request_redirect;
+  TraceSignal<TraceRequestEndParams> on_request_end;              ///< when a head has arrived
+  TraceSignal<TraceRequestExceptionParams> on_request_exception;  ///< instead of on_request_end
+  TraceSignal<TraceRequestRedirectParams> on_request_redirect;    ///< before a redirect is followed
+  /// Before a wait for a connection.
   TraceSignal<TraceConnectionQueuedStartParams> on_connection_queued_start;
-  TraceSignal<TraceConnectionQueuedEndParams> on_connection_queued_end;
+  TraceSignal<TraceConnectionQueuedEndParams> on_connection_queued_end;  ///< after that wait
 };
 
 }  // namespace fiber::aiohttp

@@ -41,10 +41,11 @@ using Middleware = std::function<StreamResponse(Request&, const Handler&)>;
 /// `remove_slash` and `append_slash` exclude each other. Python:
 /// aiohttp.web.normalize_path_middleware.
 struct NormalizePathOptions {
-  bool append_slash = true;
-  bool remove_slash = false;
-  bool merge_slashes = true;
+  bool append_slash = true;   ///< as a last attempt
+  bool remove_slash = false;  ///< instead of append_slash
+  bool merge_slashes = true;  ///< "//" becomes "/"
 };
+/// Returns the middleware. Throws ValueError for both options.
 FIBER_API Middleware normalize_path_middleware(NormalizePathOptions options = {});
 
 /// Functions that are called in the order in which they were appended; they may wait. Those of an
@@ -55,7 +56,7 @@ FIBER_API Middleware normalize_path_middleware(NormalizePathOptions options = {}
 template <class... Arguments>
 class Signal {
  public:
-  using receiver = std::function<void(Arguments...)>;
+  using receiver = std::function<void(Arguments...)>;  ///< what append() makes of a function
   /// Appends a function; a coroutine that it returns is awaited. Throws RuntimeError once frozen.
   template <class F>
     requires std::invocable<std::decay_t<F>&, Arguments...>
@@ -70,6 +71,7 @@ class Signal {
     else
       receivers_.push_back(std::make_shared<const receiver>(std::forward<F>(function)));
   }
+  /// Calls all functions, in their order.
   void send(Arguments... arguments) const {
     send_by([&](const receiver& function) { function(arguments...); });
   }
@@ -82,10 +84,10 @@ class Signal {
       call(*function);
     }
   }
-  void freeze() noexcept { frozen_ = true; }
-  bool frozen() const noexcept { return frozen_; }
-  bool empty() const noexcept { return receivers_.empty(); }
-  std::size_t size() const noexcept { return receivers_.size(); }
+  void freeze() noexcept { frozen_ = true; }                       ///< append() throws from now on
+  bool frozen() const noexcept { return frozen_; }                 ///< true after freeze()
+  bool empty() const noexcept { return receivers_.empty(); }       ///< true without functions
+  std::size_t size() const noexcept { return receivers_.size(); }  ///< the number of functions
 
  private:
   std::vector<std::shared_ptr<const receiver>> receivers_;
@@ -98,6 +100,7 @@ class FIBER_API CleanupError : public RuntimeError {
  public:
   explicit CleanupError(std::vector<std::exception_ptr> exceptions);
   ~CleanupError() override;
+  /// In the order in which they were thrown.
   const std::vector<std::exception_ptr>& exceptions() const noexcept { return *exceptions_; }
 
  private:
@@ -136,8 +139,8 @@ class FIBER_API CleanupContext {
     };
     entries_.push_back(std::make_shared<const entry>(std::move(enter)));
   }
-  void freeze() noexcept { frozen_ = true; }
-  bool frozen() const noexcept { return frozen_; }
+  void freeze() noexcept { frozen_ = true; }        ///< append() throws from now on
+  bool frozen() const noexcept { return frozen_; }  ///< true after freeze()
 
  private:
   friend struct detail::ApplicationObject;
@@ -149,12 +152,12 @@ class FIBER_API CleanupContext {
 /// A typed key for the state of an application: app[key] is a T&. Python: aiohttp.web.AppKey.
 template <class T>
 struct AppKey {
-  std::string name;
+  std::string name;  ///< of the value, in app["name"] too
 };
 
 /// Keyword arguments of Application.
 struct ApplicationOptions {
-  std::vector<Middleware> middlewares = {};
+  std::vector<Middleware> middlewares = {};   ///< the outermost first
   std::size_t client_max_size = 1024 * 1024;  ///< bytes that read(), text(), json(), post() accept
 };
 
@@ -165,7 +168,8 @@ class FIBER_API Application {
   Application(const Application&) noexcept = default;  ///< moving is copying: never empty
   Application& operator=(const Application&) noexcept = default;
 
-  UrlDispatcher& router() const noexcept;
+  UrlDispatcher& router() const noexcept;  ///< the routes
+  /// Those of get(), post() and others.
   void add_routes(const std::vector<RouteDef>& routes) const { router().add_routes(routes); }
   /// Adds an application below a prefix ("/admin"); it answers all paths there. Throws ValueError
   /// for the prefixes "" and "/", RuntimeError if one of the two applications runs.
@@ -175,15 +179,15 @@ class FIBER_API Application {
 
   /// Its functions may still add routes, and functions to the other signals.
   Signal<Application&>& on_startup() const noexcept;
-  Signal<Application&>& on_shutdown() const noexcept;
-  Signal<Application&>& on_cleanup() const noexcept;
+  Signal<Application&>& on_shutdown() const noexcept;  ///< before connections are closed
+  Signal<Application&>& on_cleanup() const noexcept;   ///< after connections are closed
   /// Sent before the head of a response, which may still be changed.
   Signal<Request&, StreamResponse&>& on_response_prepare() const noexcept;
-  CleanupContext& cleanup_ctx() const noexcept;
+  CleanupContext& cleanup_ctx() const noexcept;  ///< generators around the application's life
 
   /// The state that handlers share: app["name"] has any type, app[AppKey<T>] has the type T.
   std::any& operator[](std::string_view key) const;
-  bool contains(std::string_view key) const noexcept;
+  bool contains(std::string_view key) const noexcept;  ///< whether operator[] has made a value
   template <class T>
   T& operator[](const AppKey<T>& key) const {
     std::any& found = (*this)[key.name];
@@ -197,13 +201,15 @@ class FIBER_API Application {
   auto startup() const {
     return asyncio::detail::Deferred([self = *this] { self.start(); });
   }
+  /// Sends on_shutdown().
   auto shutdown() const {
     return asyncio::detail::Deferred([self = *this] { self.shut_down(); });
   }
+  /// Sends on_cleanup().
   auto cleanup() const {
     return asyncio::detail::Deferred([self = *this] { self.clean_up(); });
   }
-  bool frozen() const noexcept;
+  bool frozen() const noexcept;  ///< true after freeze()
   /// Forbids further routes, functions of signals and contexts.
   void freeze() const;
   /// Finds the route and calls its handler: the handler for a Server.

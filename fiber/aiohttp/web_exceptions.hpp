@@ -19,19 +19,20 @@ namespace fiber::aiohttp::web {
 
 /// Keyword arguments of the exceptions. The default of `text` is "404: Not Found".
 struct HTTPExceptionOptions {
-  CIMultiDict headers = {};
-  std::string reason = {};
-  std::optional<std::string> text = {};
-  std::string content_type = {};
+  CIMultiDict headers = {};              ///< added to those of the exception
+  std::string reason = {};               ///< "" for the default of the status
+  std::optional<std::string> text = {};  ///< the body
+  std::string content_type = {};         ///< of `text`; "" for text/plain
 };
 
 /// The root of all HTTP exceptions. what() is the reason. Copying never throws.
 class FIBER_API HTTPException : public Exception {
  public:
   ~HTTPException() override;
-  int status() const noexcept { return details_->status; }
-  const std::string& reason() const noexcept { return details_->reason; }
-  const std::string& text() const noexcept { return details_->text; }
+  int status() const noexcept { return details_->status; }                 ///< 404, for example
+  const std::string& reason() const noexcept { return details_->reason; }  ///< "Not Found"
+  const std::string& text() const noexcept { return details_->text; }      ///< the body
+  /// Sent with the response.
   const CIMultiDict& headers() const noexcept { return details_->headers; }
   /// Returns a new response that represents the exception.
   Response response() const;
@@ -52,7 +53,7 @@ class FIBER_API HTTPException : public Exception {
   std::shared_ptr<const Details> details_;
 };
 
-/// The root of the statuses 400 to 599; HTTPRedirection: of the 300s; HTTPSuccessful: of the 200s.
+/// The root of the statuses 400 to 599.
 class FIBER_API HTTPError : public HTTPException {
  public:
   ~HTTPError() override;
@@ -60,6 +61,7 @@ class FIBER_API HTTPError : public HTTPException {
  protected:
   using HTTPException::HTTPException;
 };
+/// The root of the statuses 300 to 399.
 class FIBER_API HTTPRedirection : public HTTPException {
  public:
   ~HTTPRedirection() override;
@@ -67,6 +69,7 @@ class FIBER_API HTTPRedirection : public HTTPException {
  protected:
   using HTTPException::HTTPException;
 };
+/// The root of the statuses 200 to 299.
 class FIBER_API HTTPSuccessful : public HTTPException {
  public:
   ~HTTPSuccessful() override;
@@ -74,6 +77,7 @@ class FIBER_API HTTPSuccessful : public HTTPException {
  protected:
   using HTTPException::HTTPException;
 };
+/// The root of the statuses 400 to 499.
 class FIBER_API HTTPClientError : public HTTPError {
  public:
   ~HTTPClientError() override;
@@ -81,6 +85,7 @@ class FIBER_API HTTPClientError : public HTTPError {
  protected:
   using HTTPError::HTTPError;
 };
+/// The root of the statuses 500 to 599.
 class FIBER_API HTTPServerError : public HTTPError {
  public:
   ~HTTPServerError() override;
@@ -90,17 +95,20 @@ class FIBER_API HTTPServerError : public HTTPError {
 };
 
 #define FIBER_HTTP_EXCEPTION(Name, Base, code)                                                  \
+  /** An answer with code as its status. */                                                     \
   class FIBER_API Name : public Base {                                                          \
    public:                                                                                      \
-    static constexpr int status_code = code;                                                    \
+    static constexpr int status_code = code; /**< the status */                                 \
+    /** Makes an answer; its text names the status by default. */                               \
     explicit Name(HTTPExceptionOptions options = {}) : Base(status_code, std::move(options)) {} \
     ~Name() override;                                                                           \
   };
-// Throws ValueError without a location.
 #define FIBER_HTTP_MOVE(Name, code)                                                       \
+  /** A redirect with code as its status. */                                              \
   class FIBER_API Name : public HTTPRedirection {                                         \
    public:                                                                                \
-    static constexpr int status_code = code;                                              \
+    static constexpr int status_code = code; /**< the status */                           \
+    /** Makes a redirect to the location. Throws ValueError for an empty one. */          \
     explicit Name(std::string_view location, HTTPExceptionOptions options = {})           \
         : HTTPRedirection(status_code, detail::moved_to(location, std::move(options))) {} \
     ~Name() override;                                                                     \
@@ -168,7 +176,7 @@ FIBER_HTTP_EXCEPTION(HTTPNetworkAuthenticationRequired, HTTPServerError, 511)
 /// Has the field Allow.
 class FIBER_API HTTPMethodNotAllowed : public HTTPClientError {
  public:
-  static constexpr int status_code = 405;
+  static constexpr int status_code = 405;  ///< the status
   HTTPMethodNotAllowed(std::string_view method, const std::vector<std::string>& allowed_methods,
                        HTTPExceptionOptions options = {});
   ~HTTPMethodNotAllowed() override;
@@ -176,7 +184,7 @@ class FIBER_API HTTPMethodNotAllowed : public HTTPClientError {
 /// "Maximum request body size 1048576 exceeded, actual body size 1048577".
 class FIBER_API HTTPRequestEntityTooLarge : public HTTPClientError {
  public:
-  static constexpr int status_code = 413;
+  static constexpr int status_code = 413;  ///< the status
   HTTPRequestEntityTooLarge(std::uint64_t max_size, std::uint64_t actual_size,
                             HTTPExceptionOptions options = {});
   ~HTTPRequestEntityTooLarge() override;
@@ -184,7 +192,7 @@ class FIBER_API HTTPRequestEntityTooLarge : public HTTPClientError {
 /// Has the field `Link: <link>; rel="blocked-by"`.
 class FIBER_API HTTPUnavailableForLegalReasons : public HTTPClientError {
  public:
-  static constexpr int status_code = 451;
+  static constexpr int status_code = 451;  ///< the status
   explicit HTTPUnavailableForLegalReasons(std::string_view link, HTTPExceptionOptions options = {});
   ~HTTPUnavailableForLegalReasons() override;
 };

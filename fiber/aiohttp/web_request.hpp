@@ -41,7 +41,7 @@ struct ApplicationObject;
 struct RequestExtras;
 }  // namespace detail
 
-using CIMultiDictProxy = http::HeadersView;
+using CIMultiDictProxy = http::HeadersView;  ///< Python: multidict.CIMultiDictProxy
 using http::MultiDict;
 
 /// The values of a route's variables. Python: aiohttp.web.UrlMappingMatchInfo.
@@ -51,12 +51,12 @@ class FIBER_API UrlMappingMatchInfo {
 
   /// Throws LookupError, Python's KeyError, if the route has no such variable.
   const std::string& operator[](std::string_view name) const;
-  std::string get(std::string_view name, std::string_view fallback = {}) const;
-  bool contains(std::string_view name) const noexcept;
+  std::string get(std::string_view name, std::string_view fallback = {}) const;  ///< or `fallback`
+  bool contains(std::string_view name) const noexcept;  ///< whether the route has the variable
   /// Name and value of each variable, in the order of the path.
   auto begin() const noexcept { return values_.begin(); }
-  auto end() const noexcept { return values_.end(); }
-  std::size_t size() const noexcept { return values_.size(); }
+  auto end() const noexcept { return values_.end(); }           ///< behind the last one
+  std::size_t size() const noexcept { return values_.size(); }  ///< the number of variables
   /// The matching route; null if there is none (in middlewares: a 404 or 405 follows).
   const AbstractRoute* route() const noexcept { return route_; }
 
@@ -76,11 +76,11 @@ class FIBER_API UrlMappingMatchInfo {
 /// A file among the fields of a form. The content is in memory, bounded by client_max_size.
 /// Python: aiohttp.web.FileField.
 struct FileField {
-  std::string name = {};
-  std::string filename = {};
-  std::string file = {};  ///< the content
-  std::string content_type = {};
-  http::Headers headers = {};
+  std::string name = {};          ///< of the field
+  std::string filename = {};      ///< as the client has sent it: it may have slashes in it
+  std::string file = {};          ///< the content
+  std::string content_type = {};  ///< as the client has sent it
+  http::Headers headers = {};     ///< of the part
 };
 /// One field of post(): a text or a file.
 class FIBER_API PostField {
@@ -88,25 +88,27 @@ class FIBER_API PostField {
   PostField() = default;
   explicit PostField(std::string text) : value_(std::move(text)) {}
   explicit PostField(FileField file) : value_(std::move(file)) {}
+  /// False for a text.
   bool is_file() const noexcept { return std::holds_alternative<FileField>(value_); }
   /// Throw TypeError if the field has the other type.
   const std::string& text() const;
-  const FileField& file() const;
+  const FileField& file() const;  ///< throws TypeError for a text
 
  private:
   std::variant<std::string, FileField> value_;
 };
-using Form = http::MultiDictOf<PostField>;
+using Form = http::MultiDictOf<PostField>;  ///< the fields of a form
 
 /// A range [start, stop) of a file; a negative start counts from the end.
 struct HttpRange {
-  std::optional<std::int64_t> start = {};
-  std::optional<std::int64_t> stop = {};
+  std::optional<std::int64_t> start = {};  ///< nothing: the beginning
+  std::optional<std::int64_t> stop = {};   ///< nothing: the end
 };
 
+/// The version of HTTP.
 struct HttpVersion {
-  int major;
-  int minor;
+  int major;  ///< 1 of 1.0
+  int minor;  ///< 0 of 1.0
   friend bool operator==(const HttpVersion&, const HttpVersion&) = default;
 };
 
@@ -124,15 +126,17 @@ class FIBER_API Request {
   std::string_view path() const;                   ///< "/my path"
   std::string_view path_qs() const noexcept;       ///< with the query, quoted
   std::string_view query_string() const noexcept;  ///< "a=b"
-  const MultiDict& query() const;
+  const MultiDict& query() const;                  ///< decoded
+  /// Repeated fields by getall().
   const CIMultiDictProxy& headers() const noexcept { return headers_; }
-  const MultiDict& cookies() const;
+  const MultiDict& cookies() const;  ///< names and values
+  /// The variables of the route.
   UrlMappingMatchInfo& match_info() const noexcept { return *match_info_; }
   /// Returns the application whose code asks: in a middleware its own, in a handler the innermost.
   Application app() const;
 
-  std::string_view scheme() const noexcept;  ///< "http" or "https"
-  bool secure() const noexcept { return scheme() == "https"; }
+  std::string_view scheme() const noexcept;                     ///< "http" or "https"
+  bool secure() const noexcept { return scheme() == "https"; }  ///< true with TLS
   /// The field Host; of a target with a host of its own, that host without its port, as in Python.
   std::string_view host() const;
   /// Returns the address of the peer, "" for a Unix socket.
@@ -141,17 +145,17 @@ class FIBER_API Request {
 
   std::string content_type() const;  ///< "application/octet-stream" if none was sent
   std::string charset() const;       ///< the charset of Content-Type, "" if none was sent
-  std::optional<std::uint64_t> content_length() const noexcept;
-  bool keep_alive() const noexcept;
+  std::optional<std::uint64_t> content_length() const noexcept;  ///< nothing if unknown
+  bool keep_alive() const noexcept;                              ///< whether the client asks for it
   /// Return seconds since 1970; nothing if the field was not sent, or is malformed.
   std::optional<std::int64_t> if_modified_since() const;
-  std::optional<std::int64_t> if_unmodified_since() const;
-  std::optional<std::int64_t> if_range() const;
+  std::optional<std::int64_t> if_unmodified_since() const;  ///< as above
+  std::optional<std::int64_t> if_range() const;             ///< as above; nothing for an ETag
   /// Returns the range of the field Range. Throws ValueError if it is not one range.
   HttpRange http_range() const;
 
   // --- the body ---
-  bool body_exists() const noexcept;
+  bool body_exists() const noexcept;  ///< also if it has been read
   /// Whether there are bytes left to read.
   bool can_read_body() const noexcept;
   /// The body as it arrives.
@@ -187,10 +191,11 @@ class FIBER_API Request {
   // --- state of handlers and middlewares ---
   // request["user"] = std::string("x"); std::any_cast<std::string&>(request["user"]).
   std::any& operator[](std::string_view key);
-  bool contains(std::string_view key) const noexcept;
+  bool contains(std::string_view key) const noexcept;  ///< whether operator[] has made a value
 
   /// Whether the peer is still connected, as far as is known.
   bool connected() const noexcept;
+  /// For the layers above.
   detail::Connection& connection() const noexcept { return *connection_; }
 
  private:

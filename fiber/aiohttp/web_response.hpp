@@ -22,20 +22,20 @@
 
 namespace fiber::aiohttp::web {
 
-using CIMultiDict = http::Headers;
+using CIMultiDict = http::Headers;  ///< Python: multidict.CIMultiDict
 
 /// Python: aiohttp.web.ContentCoding.
 enum class ContentCoding : unsigned char { deflate, gzip, identity };
 
 /// Keyword arguments of set_cookie(). An empty samesite and an empty max_age are not sent.
 struct CookieOptions {
-  std::string path = "/";
-  std::string domain = {};
-  std::string expires = {};
-  std::optional<std::chrono::seconds> max_age = {};
-  bool secure = false;
-  bool httponly = false;
-  std::string samesite = {};
+  std::string path = "/";                            ///< only URLs below it get the cookie
+  std::string domain = {};                           ///< "" for the host of the request alone
+  std::string expires = {};                          ///< a date; "" for the end of the session
+  std::optional<std::chrono::seconds> max_age = {};  ///< the lifetime
+  bool secure = false;                               ///< only for https://
+  bool httponly = false;                             ///< not for scripts of browsers
+  std::string samesite = {};                         ///< "Strict", "Lax" or "None"
 };
 
 namespace detail {
@@ -56,9 +56,9 @@ FIBER_API void drain(ResponseObject& response);
 
 /// Keyword arguments of StreamResponse. `reason`: "" for the default of the status.
 struct StreamResponseOptions {
-  int status = 200;
-  std::string reason = {};
-  CIMultiDict headers = {};
+  int status = 200;          ///< three digits
+  std::string reason = {};   ///< "Not Found"
+  CIMultiDict headers = {};  ///< repeated fields by add()
 };
 
 /// A response whose body is written piece by piece. Python: aiohttp.web.StreamResponse.
@@ -74,23 +74,24 @@ class FIBER_API StreamResponse {
   StreamResponse(const StreamResponse&) noexcept = default;  ///< moving is copying: never empty
   StreamResponse& operator=(const StreamResponse&) noexcept = default;
 
-  int status() const noexcept;
-  const std::string& reason() const noexcept;
+  int status() const noexcept;                 ///< 404, for example
+  const std::string& reason() const noexcept;  ///< "Not Found"
   /// Throws RuntimeError once the head was sent, like all functions that change the head;
   /// ValueError for a status without three digits.
   void set_status(int status, std::string reason = {}) const;
-  CIMultiDict& headers() const noexcept;
+  CIMultiDict& headers() const noexcept;  ///< changes have no effect once the head was sent
 
   /// Throw ValueError for a text that cannot stand in a cookie.
   void set_cookie(std::string_view name, std::string_view value,
                   const CookieOptions& options = {}) const;
+  /// Makes the client drop a cookie.
   void del_cookie(std::string_view name, std::string_view path = "/",
                   std::string_view domain = {}) const;
 
-  std::string content_type() const;
-  void content_type(std::string_view type) const;
-  std::string charset() const;
-  void charset(std::string_view charset) const;
+  std::string content_type() const;                ///< the field without its parameters
+  void content_type(std::string_view type) const;  ///< replaces the field
+  std::string charset() const;                     ///< "" for none
+  void charset(std::string_view charset) const;    ///< sets the parameter of the content type
   /// The length of the body. Without a length and without chunks, the end of the connection ends
   /// the body.
   std::optional<std::uint64_t> content_length() const noexcept;
@@ -104,9 +105,10 @@ class FIBER_API StreamResponse {
   std::optional<bool> keep_alive() const noexcept;
   /// Closes the connection after the response.
   void force_close() const;
-  bool chunked() const noexcept;
+  bool chunked() const noexcept;  ///< whether the body is sent in chunks
+  /// For a body of unknown length. Throws RuntimeError with a content length.
   void enable_chunked_encoding() const;
-  bool compression() const noexcept;
+  bool compression() const noexcept;  ///< true after enable_compression()
   /// Compresses the body with a coding that the request accepts, or with `force`.
   void enable_compression(std::optional<ContentCoding> force = {}) const;
 
@@ -142,6 +144,7 @@ class FIBER_API StreamResponse {
       detail::write_eof(*self.object_.get(), data);
     });
   }
+  /// Waits while more than 64 KiB are unsent.
   auto drain() const {
     return asyncio::detail::Deferred([self = *this] { detail::drain(*self.object_.get()); });
   }
@@ -164,13 +167,13 @@ class FIBER_API StreamResponse {
 /// text/plain; charset=utf-8. With another charset, of `charset` or of the field Content-Type, a
 /// text is sent in that: ISO-8859-1, or what ASCII can say. Only one of the two may be given.
 struct ResponseOptions {
-  std::optional<std::string> body = {};
-  int status = 200;
-  std::string reason = {};
-  std::optional<std::string> text = {};
-  CIMultiDict headers = {};
-  std::string content_type = {};
-  std::string charset = {};
+  std::optional<std::string> body = {};  ///< bytes
+  int status = 200;                      ///< three digits
+  std::string reason = {};               ///< "" for the default
+  std::optional<std::string> text = {};  ///< UTF-8
+  CIMultiDict headers = {};              ///< repeated fields by add()
+  std::string content_type = {};         ///< "": see above
+  std::string charset = {};              ///< "": see above
 };
 
 /// A response with its whole body. Python: aiohttp.web.Response.
@@ -180,8 +183,8 @@ class FIBER_API Response : public StreamResponse {
   /// cannot be encoded in its charset.
   explicit Response(ResponseOptions options = {});
 
-  const std::string& body() const noexcept;
-  void body(std::string bytes) const;
+  const std::string& body() const noexcept;                    ///< the bytes to send
+  void body(std::string bytes) const;                          ///< replaces the body
   const std::string& text() const noexcept { return body(); }  ///< as encoded
   /// Sets the charset to utf-8 if there is none, and the content type to text/plain likewise.
   /// Throws ValueError for a text that cannot be encoded in the charset.
@@ -191,9 +194,9 @@ class FIBER_API Response : public StreamResponse {
 /// Keyword arguments of FileResponse.
 struct FileResponseOptions {
   std::size_t chunk_size = 256 * 1024;  ///< bytes per step without sendfile
-  int status = 200;
-  std::string reason = {};
-  CIMultiDict headers = {};
+  int status = 200;                     ///< 200; a range makes it 206
+  std::string reason = {};              ///< "" for the default
+  CIMultiDict headers = {};             ///< added to those of the file
 };
 
 /// A file, sent by the kernel. Answers conditions (If-Match, If-None-Match, If-Modified-Since,
@@ -207,10 +210,10 @@ class FIBER_API FileResponse : public StreamResponse {
 
 /// Keyword arguments of json_response.
 struct JSONResponseOptions {
-  int status = 200;
-  std::string reason = {};
-  CIMultiDict headers = {};
-  std::string content_type = "application/json";
+  int status = 200;                               ///< three digits
+  std::string reason = {};                        ///< "" for the default
+  CIMultiDict headers = {};                       ///< added to Content-Type
+  std::string content_type = "application/json";  ///< with charset=utf-8
 };
 
 /// Returns a response with the JSON of a value that has dump(), such as nlohmann::json.

@@ -59,6 +59,7 @@ class FIBER_API BaseRunner {
   Server server() const;
 
   detail::RunnerObject& object() const noexcept { return *object_; }
+  /// For the layers above.
   const std::shared_ptr<detail::RunnerObject>& share() const noexcept { return object_; }
 
  protected:
@@ -73,10 +74,11 @@ class FIBER_API BaseRunner {
 /// Keyword arguments of AppRunner: the server's, and how long cleanup() waits for requests.
 /// client_max_size comes from the application.
 struct RunnerOptions {
-  ServerOptions server = {};
-  http::Seconds shutdown_timeout = std::chrono::seconds(60);
+  ServerOptions server = {};                                  ///< of its connections
+  http::Seconds shutdown_timeout = std::chrono::seconds(60);  ///< zero: no wait
 };
 
+/// Runs an application. Python: aiohttp.web.AppRunner.
 class FIBER_API AppRunner : public BaseRunner {
  public:
   explicit AppRunner(const Application& app, RunnerOptions options = {});
@@ -121,9 +123,9 @@ struct SiteOptions {
   /// An ssl::SSLContext that has a certificate, of <fiber/ssl.hpp>: the site is https. `true` is a
   /// TypeError of start().
   asyncio::ssl_argument ssl_context = {};
-  int backlog = 128;
-  bool reuse_address = true;
-  bool reuse_port = false;
+  int backlog = 128;          ///< connections that wait to be accepted
+  bool reuse_address = true;  ///< SO_REUSEADDR
+  bool reuse_port = false;    ///< SO_REUSEPORT: several processes share the port
 };
 
 /// Listens at a host ("": all interfaces) and a port (0: chosen by the system; default: 8080, or
@@ -146,15 +148,16 @@ class FIBER_API SockSite : public BaseSite {
 
 /// Keyword arguments of run_app. Without host and path, the server listens at all interfaces.
 struct RunAppOptions {
-  std::optional<std::string> host = {};
+  std::optional<std::string> host = {};  ///< "": all interfaces
   std::optional<int> port = {};          ///< default: 8080, or 8443 with TLS
   std::optional<std::string> path = {};  ///< path of a Unix socket
+  /// How long to wait for requests at the end.
   http::Seconds shutdown_timeout = std::chrono::seconds(60);
   asyncio::ssl_argument ssl_context = {};  ///< replaces the one of `site`
   /// Gets the line with the server's address; empty: stdout.
   std::function<void(std::string_view)> print = {};
-  SiteOptions site = {};
-  ServerOptions server = {};
+  SiteOptions site = {};      ///< of each address
+  ServerOptions server = {};  ///< of its connections
   /// SIGINT and SIGTERM end the server in order, also while the application begins; the second one
   /// ends it without waiting for requests and clean-ups.
   bool handle_signals = true;

@@ -66,10 +66,10 @@ struct ServerOptions {
   /// The format of aiohttp: %a remote, %t time, %P process, %r request line, %s status, %b bytes,
   /// %T and %Tf seconds, %D microseconds, %{Name}i and %{Name}o header fields.
   std::string access_log_format = "%a %t \"%r\" %s %b \"%{Referer}i\" \"%{User-Agent}i\"";
-  bool debug = false;  ///< error pages show the exception
-  std::size_t max_line_size = 8190;
-  std::size_t max_headers = 128;
-  std::size_t max_field_size = 8190;
+  bool debug = false;                 ///< error pages show the exception
+  std::size_t max_line_size = 8190;   ///< bytes of the request line
+  std::size_t max_headers = 128;      ///< the number of fields
+  std::size_t max_field_size = 8190;  ///< bytes of a field
   /// How long to go on reading a body that the handler has not read, or the bytes after a request
   /// that was malformed or too slow. Zero: not at all.
   http::Seconds lingering_time = std::chrono::seconds(10);
@@ -84,12 +84,12 @@ struct ServerOptions {
   /// The longest time for a body, plus a second for each min_body_rate bytes received. Only the
   /// time in which bytes are awaited counts.
   http::Seconds body_timeout = std::chrono::seconds(60);
-  std::size_t min_body_rate = 500;
+  std::size_t min_body_rate = 500;  ///< bytes per second
   /// The longest time that a slow peer may take to read each 48 KiB.
   http::Seconds write_timeout = std::chrono::seconds(60);
-  std::size_t max_connections = 10'000;  ///< further ones get 503 and are closed
-  std::size_t max_connections_per_address = 0;
-  std::size_t client_max_size = 1024 * 1024;  ///< of Request::read(), text(), json(), post()
+  std::size_t max_connections = 10'000;         ///< further ones get 503 and are closed
+  std::size_t max_connections_per_address = 0;  ///< 0: no limit
+  std::size_t client_max_size = 1024 * 1024;    ///< of Request::read(), text(), json(), post()
 };
 
 /// A server of connections: pass it to asyncio::start_server(). A counted reference. Belongs to one
@@ -117,7 +117,7 @@ class FIBER_API Server {
 
   /// Return the number of open connections, and of requests served.
   std::size_t connections() const noexcept;
-  std::size_t requests_count() const noexcept;
+  std::size_t requests_count() const noexcept;  ///< since the server was made
   /// Closes idle connections, and all others after their current response.
   void pre_shutdown() const;
   /// Calls pre_shutdown(), and waits up to `timeout` for the connections to end; then cancels their

@@ -28,9 +28,9 @@ namespace fiber::aiohttp::web {
 /// Keyword arguments of EventSourceResponse. Content-Type, Cache-Control and X-Accel-Buffering have
 /// the values that streams of events need, unless they are among the headers.
 struct EventSourceOptions {
-  int status = 200;
-  std::string reason = {};
-  CIMultiDict headers = {};
+  int status = 200;          ///< three digits
+  std::string reason = {};   ///< "" for the default
+  CIMultiDict headers = {};  ///< added to those of the stream
   std::string sep = "\r\n";  ///< "\r\n", "\n" or "\r"
   /// The interval at which comments are sent: they keep proxies from closing the connection, and
   /// show whether the client is still connected.
@@ -81,7 +81,7 @@ class FIBER_API EventSourceResponse : public StreamResponse {
   bool is_connected() const noexcept;
   /// Returns the id of the client's last event, "" for none. Throws RuntimeError before prepare().
   const std::string& last_event_id() const;
-  http::Seconds ping_interval() const noexcept;
+  http::Seconds ping_interval() const noexcept;  ///< of the options, or as it was set
   /// Throws ValueError unless it is positive.
   void ping_interval(http::Seconds interval) const;
 

@@ -97,11 +97,11 @@ class FIBER_API StreamReader {
   auto readexactly(std::size_t n) const {
     return asyncio::detail::Deferred([reader = reader_, n] { return reader->readexactly(n); });
   }
-  bool at_eof() const noexcept { return reader_->at_eof(); }
+  bool at_eof() const noexcept { return reader_->at_eof(); }  ///< true once all bytes were read
 
   /// for (std::string& piece : content.iter_chunked(n)): the results of read(n).
   class Pieces;
-  Pieces iter_chunked(std::size_t n) const;
+  Pieces iter_chunked(std::size_t n) const;  ///< Returns the results of read(n) as a range
   /// Returns the results of readany() as a range.
   Pieces iter_any() const;
   /// Returns the results of readline() as a range. Python: async for line in content.
@@ -115,6 +115,7 @@ class FIBER_API StreamReader {
 class StreamReader::Pieces {
  public:
   explicit Pieces(std::function<std::string()> next) : next_(std::move(next)) {}
+  /// Holds a piece until the next one is read.
   class iterator {
    public:
     using iterator_concept = std::input_iterator_tag;
@@ -132,8 +133,8 @@ class StreamReader::Pieces {
    private:
     Pieces* pieces_;
   };
-  iterator begin() { return iterator(*this); }
-  std::default_sentinel_t end() const noexcept { return {}; }
+  iterator begin() { return iterator(*this); }                 ///< reads the first piece
+  std::default_sentinel_t end() const noexcept { return {}; }  ///< the end of the body
 
  private:
   std::function<std::string()> next_;

@@ -143,8 +143,8 @@ namespace web {
 /// Whether a request asks for a WebSocket, and the subprotocol that would be chosen.
 /// Python: aiohttp.web.WebSocketReady.
 struct WebSocketReady {
-  bool ok = false;
-  std::optional<std::string> protocol = {};
+  bool ok = false;                           ///< true for a handshake
+  std::optional<std::string> protocol = {};  ///< nothing if none is common
   explicit operator bool() const noexcept { return ok; }
 };
 
@@ -157,14 +157,14 @@ class FIBER_API WebSocketResponse : public StreamResponse,
 
   /// Whether prepare(request) can make the handshake; otherwise it throws HTTPBadRequest.
   WebSocketReady can_prepare(Request& request) const;
-  bool closed() const noexcept;
+  bool closed() const noexcept;  ///< true after close(), and when the peer has closed
   /// Returns the close code, 1006 if the connection was lost; nothing while open.
   std::optional<int> close_code() const noexcept;
   /// Returns the exception that ended the connection, null if it was closed in order.
   std::exception_ptr exception() const noexcept;
   /// Returns the one of `protocols` that was agreed on; "" for none.
   const std::string& ws_protocol() const noexcept;
-  bool compress() const noexcept;
+  bool compress() const noexcept;  ///< whether permessage-deflate was agreed on
 
   /// Not in Python.
   aiohttp::detail::WebSocketObject& object() const;

@@ -49,7 +49,7 @@ class FIBER_API WebSocketError : public Exception {
  public:
   WebSocketError(int code, std::string message) : Exception(std::move(message)), code_(code) {}
   ~WebSocketError() override;
-  int code() const noexcept { return code_; }
+  int code() const noexcept { return code_; }  ///< the close code for the peer, such as 1002
 
  private:
   int code_;
@@ -57,7 +57,7 @@ class FIBER_API WebSocketError : public Exception {
 
 /// A message or an event. Python: aiohttp.WSMessage.
 struct WSMessage {
-  WSMsgType type = WSMsgType::closed;
+  WSMsgType type = WSMsgType::closed;      ///< closed: the connection has ended
   std::string data = {};                   ///< the text (UTF-8) or bytes; for close, the reason
   int code = 0;                            ///< for close
   std::exception_ptr exception = nullptr;  ///< for error

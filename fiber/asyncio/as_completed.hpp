@@ -114,8 +114,9 @@ struct AsCompletedOptions {
 template <class F>
 class AsCompleted {
  public:
-  using awaitable_type = detail::NextCompleted<F>;
+  using awaitable_type = detail::NextCompleted<F>;  ///< what iteration returns: await it
 
+  /// One position for all copies, which is that of the range.
   class iterator : public detail::CompletionPlace {
    public:
     using value_type = awaitable_type;
@@ -135,12 +136,13 @@ class AsCompleted {
 
   /// Continues where an earlier iteration has stopped.
   iterator begin() const { return iterator(order_); }
-  static std::default_sentinel_t end() noexcept { return {}; }
+  static std::default_sentinel_t end() noexcept { return {}; }  ///< the end: all were returned
 
   /// A range of the futures and tasks themselves, as they end: the given ones, or those made of the
   /// given awaitables. Its begin() and ++ wait, and throw TimeoutError.
   class finished_range {
    public:
+    /// Waits for the next one when it is advanced.
     class iterator : public detail::CompletionPlace {
      public:
       using value_type = F;
@@ -169,13 +171,13 @@ class AsCompleted {
     finished_range(const finished_range&) noexcept = default;  ///< moving is copying
     finished_range& operator=(const finished_range&) noexcept = default;
     ~finished_range() = default;
-    iterator begin() const { return iterator(order_); }
-    static std::default_sentinel_t end() noexcept { return {}; }
+    iterator begin() const { return iterator(order_); }           ///< waits for the first one
+    static std::default_sentinel_t end() noexcept { return {}; }  ///< the end: all have ended
 
    private:
     core::Ref<detail::CompletionOrder> order_;
   };
-  finished_range async_() const { return finished_range(order_); }
+  finished_range async_() const { return finished_range(order_); }  ///< Python: async for
 
   explicit AsCompleted(core::Ref<detail::CompletionOrder> order) : order_(std::move(order)) {}
   AsCompleted(const AsCompleted&) noexcept = default;  ///< moving is copying: never empty

@@ -237,9 +237,9 @@ inline Running running_for_await() {
 }
 inline TaskBase& task_for_await() { return *running_for_await().task; }
 
-/// Returns the greenlet that runs next: a task's, or the hub's when the next entry is a callback or
-/// the batch is over. Runs leaves (steps of the library's own) on the way. Null: the task in
-/// `starting_` is to be started.
+// Returns the greenlet that runs next: a task's, or the hub's when the next entry is a callback or
+// the batch is over. Runs leaves (steps of the library's own) on the way. Null: the task in
+// `starting_` is to be started.
 FIBER_INLINE fiber::detail::GreenletObject* Turns::next_greenlet(bool fiber_has_ended) {
   for (;;) {
     if (batch_ >= kManyReady)

@@ -29,15 +29,15 @@ namespace fiber::asyncio {
 
 /// One frame of a task.
 struct FrameCallGraphEntry {
-  traceback::FrameSummary frame;
+  traceback::FrameSummary frame;  ///< where it stands
 };
 
 /// A future or task, and the tasks that wait for it.
 struct FutureCallGraph {
-  FutureRef future;
+  FutureRef future;                             ///< whose graph this is
   std::vector<FrameCallGraphEntry> call_stack;  ///< innermost first; empty unless it is a task
-  std::vector<FutureCallGraph> awaited_by;
-  bool more = false;  ///< more tasks await it: a graph ends at 100 levels
+  std::vector<FutureCallGraph> awaited_by;      ///< the tasks that wait for it
+  bool more = false;                            ///< more tasks await it: a graph ends at 100 levels
 };
 
 /// Keyword arguments of the functions below.

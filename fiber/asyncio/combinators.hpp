@@ -48,13 +48,14 @@ class Outcome {
   Outcome(std::exception_ptr error)  // NOLINT(google-explicit-constructor)
     requires(!std::same_as<value_type, std::exception_ptr>)
       : error_(std::move(error)) {}
+  /// Holds an exception.
   static Outcome failed(std::exception_ptr error) {
     Outcome made;
     made.error_ = std::move(error);
     return made;
   }
 
-  bool has_value() const noexcept { return error_ == nullptr; }
+  bool has_value() const noexcept { return error_ == nullptr; }  ///< false for an exception
   explicit operator bool() const noexcept { return has_value(); }
   /// Returns the value, or throws the exception.
   const value_type& value() const& {

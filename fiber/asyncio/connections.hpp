@@ -17,59 +17,59 @@ namespace fiber::asyncio {
 
 /// Keyword arguments of loop.create_connection; each as in OpenConnectionOptions.
 struct CreateConnectionOptions {
-  int family = 0;
-  int proto = 0;
-  int flags = 0;
-  std::optional<std::pair<std::string, int>> local_addr = {};
-  time_limit happy_eyeballs_delay = {};
-  std::optional<int> interleave = {};
-  bool all_errors = false;
-  ssl_argument ssl = {};
-  std::optional<std::string> server_hostname = {};
-  time_limit ssl_handshake_timeout = {};
-  time_limit ssl_shutdown_timeout = {};
+  int family = 0;  ///< AF_INET, AF_INET6; 0: both
+  int proto = 0;   ///< IPPROTO_ constant; 0: the usual one
+  int flags = 0;   ///< AI_ constants
+  std::optional<std::pair<std::string, int>> local_addr = {};  ///< local host and port
+  time_limit happy_eyeballs_delay = {};  ///< before the next address is tried as well
+  std::optional<int> interleave = {};  ///< addresses of the first family before families take turns
+  bool all_errors = false;             ///< throw an ExceptionGroup of all errors
+  ssl_argument ssl = {};               ///< an ssl::SSLContext, or `true` for the usual one
+  std::optional<std::string> server_hostname = {};  ///< the name for which the certificate must be
+  time_limit ssl_handshake_timeout = {};            ///< default: 60 s
+  time_limit ssl_shutdown_timeout = {};             ///< default: 30 s
 };
 /// Keyword arguments of loop.create_unix_connection; each as in OpenUnixConnectionOptions.
 struct CreateUnixConnectionOptions {
-  ssl_argument ssl = {};
-  std::optional<std::string> server_hostname = {};
-  time_limit ssl_handshake_timeout = {};
-  time_limit ssl_shutdown_timeout = {};
+  ssl_argument ssl = {};  ///< an ssl::SSLContext, or `true` for the usual one
+  std::optional<std::string> server_hostname = {};  ///< the name for which the certificate must be
+  time_limit ssl_handshake_timeout = {};            ///< default: 60 s
+  time_limit ssl_shutdown_timeout = {};             ///< default: 30 s
 };
 /// Keyword arguments of loop.connect_accepted_socket; each as in StartServerOptions.
 struct ConnectAcceptedSocketOptions {
-  ssl_argument ssl = {};
-  time_limit ssl_handshake_timeout = {};
-  time_limit ssl_shutdown_timeout = {};
+  ssl_argument ssl = {};                  ///< an ssl::SSLContext that has a certificate
+  time_limit ssl_handshake_timeout = {};  ///< default: 60 s
+  time_limit ssl_shutdown_timeout = {};   ///< default: 30 s
 };
 /// Keyword arguments of loop.create_server; each as in StartServerOptions.
 struct CreateServerOptions {
-  int family = 0;
-  int flags = 1;
-  int backlog = 100;
-  bool reuse_address = true;
-  bool reuse_port = false;
-  bool keep_alive = false;
-  bool start_serving = true;
-  ssl_argument ssl = {};
-  time_limit ssl_handshake_timeout = {};
-  time_limit ssl_shutdown_timeout = {};
+  int family = 0;                         ///< AF_INET, AF_INET6; 0: both
+  int flags = 1;                          ///< AI_ constants; 1: AI_PASSIVE
+  int backlog = 100;                      ///< connections that wait to be accepted
+  bool reuse_address = true;              ///< SO_REUSEADDR
+  bool reuse_port = false;                ///< SO_REUSEPORT
+  bool keep_alive = false;                ///< SO_KEEPALIVE
+  bool start_serving = true;              ///< false: see Server::start_serving
+  ssl_argument ssl = {};                  ///< an ssl::SSLContext that has a certificate
+  time_limit ssl_handshake_timeout = {};  ///< default: 60 s
+  time_limit ssl_shutdown_timeout = {};   ///< default: 30 s
 };
 /// Keyword arguments of loop.create_unix_server; each as in StartUnixServerOptions.
 struct CreateUnixServerOptions {
-  int backlog = 100;
-  bool start_serving = true;
-  bool cleanup_socket = true;
-  ssl_argument ssl = {};
-  time_limit ssl_handshake_timeout = {};
-  time_limit ssl_shutdown_timeout = {};
+  int backlog = 100;                      ///< connections that wait to be accepted
+  bool start_serving = true;              ///< false: see Server::start_serving
+  bool cleanup_socket = true;             ///< remove the socket's file when the server is closed
+  ssl_argument ssl = {};                  ///< an ssl::SSLContext that has a certificate
+  time_limit ssl_handshake_timeout = {};  ///< default: 60 s
+  time_limit ssl_shutdown_timeout = {};   ///< default: 30 s
 };
 /// Keyword arguments of loop.start_tls; each as in StartTlsOptions.
 struct LoopStartTlsOptions {
-  bool server_side = false;
-  std::string server_hostname = {};
-  time_limit ssl_handshake_timeout = {};
-  time_limit ssl_shutdown_timeout = {};
+  bool server_side = false;               ///< true: this side is the server
+  std::string server_hostname = {};       ///< the name for which the certificate must be
+  time_limit ssl_handshake_timeout = {};  ///< default: 60 s
+  time_limit ssl_shutdown_timeout = {};   ///< default: 30 s
 };
 
 namespace detail {

@@ -146,7 +146,7 @@ concept has_await = requires(std::remove_cvref_t<A>&& awaitable) { std::move(awa
 template <class T = void>
 class [[nodiscard]] Coroutine {
  public:
-  using result_type = T;
+  using result_type = T;  ///< what await() returns
 
   Coroutine() noexcept = default;
   /// Makes a coroutine object of any callable without arguments that returns a T, a const T or a
@@ -263,6 +263,7 @@ FIBER_INLINE decltype(auto) await(A&& awaitable) {
   return std::forward<A>(awaitable).await_();
 }
 
+/// Does await() for the handles below. `mine`: the result may be moved out if nobody else holds it.
 template <class T>
 FIBER_INLINE T await_future(detail::FutureBase& future, bool mine) {
   if (!future.done()) detail::task_for_await().wait(&future);
@@ -281,6 +282,7 @@ FIBER_INLINE T await_future(detail::FutureBase& future, bool mine) {
   }
 }
 
+/// Does the same for the handles of futures and tasks; a temporary handle gives its result up.
 template <class T>
 FIBER_INLINE T await(const Future<T>& future) {
   // Other code may drop the caller's handle during the wait.
@@ -328,7 +330,7 @@ class GeneratorCoroutine {
 };
 
 /// Makes a coroutine function in the form before `async def`: the body takes `auto& self` first and
-/// waits by self.yield_from(awaitable). Python 3.4: @asyncio.coroutine.
+/// waits by self.yield_from(awaitable). Python 3.4: `@asyncio.coroutine`.
 template <class F>
 auto coroutine(F&& function) {
   const detail::CoroutineName name = detail::name_of<F>(function);

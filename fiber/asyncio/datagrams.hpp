@@ -27,10 +27,11 @@ class FIBER_API DatagramTransport : public BaseTransport {
   void sendto(std::string_view data, const SocketAddress& to = {}) const;
   /// Closes without sending the buffered datagrams.
   void abort() const;
-  std::size_t get_write_buffer_size() const;
+  std::size_t get_write_buffer_size() const;  ///< bytes that wait to be sent
   /// Sets limits as for a WriteTransport; each datagram counts for its bytes and 8 more.
   void set_write_buffer_limits(std::optional<std::size_t> high = {},
                                std::optional<std::size_t> low = {}) const;
+  /// The low and the high limit.
   std::pair<std::size_t, std::size_t> get_write_buffer_limits() const;
 
   explicit DatagramTransport(detail::DatagramObject& object) noexcept;
@@ -39,17 +40,17 @@ class FIBER_API DatagramTransport : public BaseTransport {
 /// Keyword arguments of loop.create_datagram_endpoint. With an address: a host and a port, or the
 /// path of a Unix socket (then `family` is AF_UNIX). Without any, `family` has to be given.
 struct CreateDatagramEndpointOptions {
-  std::optional<std::pair<std::string, int>> local_addr = {};
+  std::optional<std::pair<std::string, int>> local_addr = {};  ///< local host and port
   /// The address to which it sends, and from which alone it receives; with allow_broadcast it only
   /// sends there.
   std::optional<std::pair<std::string, int>> remote_addr = {};
-  std::optional<std::string> local_path = {};
-  std::optional<std::string> remote_path = {};
-  int family = 0;
-  int proto = 0;
-  int flags = 0;
-  bool reuse_port = false;
-  bool allow_broadcast = false;
+  std::optional<std::string> local_path = {};   ///< of the own Unix socket
+  std::optional<std::string> remote_path = {};  ///< of the other Unix socket
+  int family = 0;                               ///< AF_INET, AF_INET6, AF_UNIX; 0: of the address
+  int proto = 0;                                ///< IPPROTO_ constant; 0: the usual one
+  int flags = 0;                                ///< AI_ constants
+  bool reuse_port = false;                      ///< SO_REUSEPORT
+  bool allow_broadcast = false;                 ///< SO_BROADCAST
 };
 
 namespace detail {

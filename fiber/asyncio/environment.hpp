@@ -15,7 +15,7 @@ namespace fiber::asyncio::subprocess {
 /// A name or value that no environment can hold makes the start of the process throw ValueError.
 class Environment {
  public:
-  using Variable = std::pair<std::string, std::string>;
+  using Variable = std::pair<std::string, std::string>;  ///< name and value
 
   Environment() = default;
   Environment(std::initializer_list<Variable> variables) {
@@ -31,6 +31,7 @@ class Environment {
     for (const auto& [name, value] : variables) set(name, value);
   }
 
+  /// Replaces the value of a variable, or adds it.
   void set(std::string name, std::string value) {
     for (Variable& each : variables_) {
       if (each.first != name) continue;
@@ -40,8 +41,8 @@ class Environment {
     variables_.emplace_back(std::move(name), std::move(value));
   }
 
-  auto begin() const noexcept { return variables_.begin(); }
-  auto end() const noexcept { return variables_.end(); }
+  auto begin() const noexcept { return variables_.begin(); }  ///< the variables in their order
+  auto end() const noexcept { return variables_.end(); }      ///< behind the last one
 
  private:
   std::vector<Variable> variables_;

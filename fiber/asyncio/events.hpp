@@ -51,7 +51,7 @@ class FIBER_API Handle {
   /// the call if cancel() is called inside the callable; after a cancel() on another thread, when
   /// the loop would have called the callable.
   void cancel() const noexcept;
-  bool cancelled() const noexcept;
+  bool cancelled() const noexcept;  ///< true after cancel()
   /// Returns the context in which the callback runs. Throws ValueError for a null handle.
   contextvars::Context get_context() const;
   /// Returns Python's repr, with the callable's C++ type in place of its name.
@@ -74,8 +74,7 @@ class FIBER_API TimerHandle : public Handle {
   nanoseconds when() const;
 };
 
-/// An error that no code waits for.
-struct ExceptionContext;
+struct ExceptionContext;  // an error that no code waits for
 
 /// Keyword arguments of call_soon and its relatives.
 struct CallOptions {
@@ -141,8 +140,8 @@ class FIBER_API EventLoop {
   void run_forever() const;
   /// Makes run_forever return after the current batch of callbacks.
   void stop() const;
-  bool is_running() const;
-  bool is_closed() const;
+  bool is_running() const;  ///< true inside run_forever and run_until_complete
+  bool is_closed() const;   ///< true after close()
   /// Drops queued callbacks and ends the default executor; unfinished tasks are reported, and
   /// unwound. Throws RuntimeError while the loop runs, and on another thread than the one that ran
   /// it as long as tasks of it are suspended there: a thread that ends unwinds them.
@@ -191,6 +190,7 @@ class FIBER_API EventLoop {
                   "call_later takes a time with its unit: call_later(3s, f)");
     return {};
   }
+  /// Does call_later() at a time of the loop's clock: see time().
   template <std::invocable F>
   TimerHandle call_at(nanoseconds when, F&& callback) const {
     return arm(make_handle<detail::TimerOf>(std::forward<F>(callback)), when);
@@ -199,11 +199,10 @@ class FIBER_API EventLoop {
   TimerHandle call_at(nanoseconds when, F&& callback, const CallOptions& options) const {
     return arm(make_handle<detail::TimerOf>(std::forward<F>(callback), options), when);
   }
-  /// Returns the time of the loop's monotonic clock.
-  nanoseconds time() const;
+  nanoseconds time() const;  ///< of the loop's monotonic clock
 
   template <class T = void>
-  Future<T> create_future() const;
+  Future<T> create_future() const;  ///< pending, and of this loop
   /// Makes a task, as asyncio::create_task does. The loop need not run.
   template <class A>
   [[nodiscard]] auto create_task(A&& coroutine) const;
@@ -213,7 +212,7 @@ class FIBER_API EventLoop {
   /// object and create_task's options, it returns TaskRef(coroutine, loop, options). An empty
   /// function restores the default. See eager_task_factory.
   void set_task_factory(task_factory factory) const;
-  task_factory get_task_factory() const;
+  task_factory get_task_factory() const;  ///< empty for the default
 
   /// Calls `callback()` in every iteration in which the descriptor is readable (writable), until
   /// the callback is removed. One callback for each event: a new one replaces the old. Throws
@@ -223,12 +222,13 @@ class FIBER_API EventLoop {
   void add_reader(FileDescriptorLike fd, F&& callback) const {
     watch(fd.fileno(), false, make_handle<detail::HandleOf>(std::forward<F>(callback)));
   }
-  bool remove_reader(FileDescriptorLike fd) const;
+  bool remove_reader(FileDescriptorLike fd) const;  ///< false if there was no callback
+  /// Does for writing what add_reader() does for reading.
   template <std::invocable F>
   void add_writer(FileDescriptorLike fd, F&& callback) const {
     watch(fd.fileno(), true, make_handle<detail::HandleOf>(std::forward<F>(callback)));
   }
-  bool remove_writer(FileDescriptorLike fd) const;
+  bool remove_writer(FileDescriptorLike fd) const;  ///< false if there was no callback
 
   /// Calls `callback()` whenever the signal arrives, as an ordinary callback; once per arrival, but
   /// once for several when hundreds of signals come before the loop looks. Replaces an earlier
@@ -255,10 +255,10 @@ class FIBER_API EventLoop {
   auto sock_recvfrom(FileDescriptorLike fd, std::size_t n) const;
   /// Receives a datagram into memory of the caller's: returns the number of bytes, and the sender.
   auto sock_recvfrom_into(FileDescriptorLike fd, std::span<char> buffer) const;
-  auto sock_sendall(FileDescriptorLike fd, std::string data) const;
+  auto sock_sendall(FileDescriptorLike fd, std::string data) const;  ///< sends all bytes
   /// Returns the number of bytes sent.
   auto sock_sendto(FileDescriptorLike fd, std::string data, const SocketAddress& address) const;
-  auto sock_connect(FileDescriptorLike fd, const SocketAddress& address) const;
+  auto sock_connect(FileDescriptorLike fd, const SocketAddress& address) const;  ///< connects
   /// Returns the descriptor of the new connection, which does not block and is the caller's to
   /// close, and the address of its other side.
   auto sock_accept(FileDescriptorLike fd) const;
@@ -274,7 +274,7 @@ class FIBER_API EventLoop {
   auto sendfile(const Transport& transport, FileDescriptorLike file,
                 const Options& options = {}) const;
 
-  /// Connections, servers and pipes that call a protocol, which `factory()` makes: it returns a
+  /// @{ Connections, servers and pipes that call a protocol, which `factory()` makes: it returns a
   /// std::shared_ptr (or std::unique_ptr) to an object that derives from Protocol,
   /// BufferedProtocol, DatagramProtocol or SubprocessProtocol. Functions that connect return the
   /// transport and the protocol; await them. A given socket is taken over (a number stays the
@@ -321,6 +321,7 @@ class FIBER_API EventLoop {
                        const Options& options = {}) const;
   template <class F, class Options = SubprocessOptions>
   auto subprocess_shell(F&& factory, std::string command, const Options& options = {}) const;
+  /// @}
   /// Continues over TLS with this protocol; returns the transport to use from then on. Throws
   /// TypeError for a pipe.
   template <class P, class Context, class Options = LoopStartTlsOptions>
@@ -350,9 +351,9 @@ class FIBER_API EventLoop {
   /// Replaces the handling of errors that no code waits for (default: a report on stderr); an empty
   /// function restores the default.
   void set_exception_handler(exception_handler handler) const;
-  exception_handler get_exception_handler() const;
-  void call_exception_handler(const ExceptionContext& context) const;
-  void default_exception_handler(const ExceptionContext& context) const;
+  exception_handler get_exception_handler() const;                        ///< empty for the default
+  void call_exception_handler(const ExceptionContext& context) const;     ///< calls the handler
+  void default_exception_handler(const ExceptionContext& context) const;  ///< logs an error
 
   /// For a foreign main loop (GLib's, a window toolkit's, a plain poll()) that waits for all
   /// events: the main loop watches fileno() for reading and calls run_ready() when it is readable.
@@ -380,7 +381,7 @@ class FIBER_API EventLoop {
   /// another thread sets, and tasks that suspend with a debug_lock_guard. Every task then returns
   /// to the loop when it suspends, which takes time; off, the mode costs nothing.
   bool get_debug() const;
-  void set_debug(bool enabled) const;
+  void set_debug(bool enabled) const;  ///< see above
   /// A loop that nothing of its own can wake any more (nothing is ready, no deadline is set, no
   /// descriptor watched, no signal handled, no job of an executor outstanding) warns once, with its
   /// tasks and the places where they wait, unless there are other threads, which might call it.
@@ -388,7 +389,7 @@ class FIBER_API EventLoop {
   /// other threads there are: for tests, and for programs that call no loop from threads of their
   /// own. Off by default; embedded loops and loops whose tasks wait on signals do not throw.
   bool get_raise_deadlock() const;
-  void set_raise_deadlock(bool enabled) const;
+  void set_raise_deadlock(bool enabled) const;  ///< see above
   /// The time from which on a callback or step takes too long: 100 ms.
   nanoseconds slow_callback_duration() const;
   void slow_callback_duration(nanoseconds duration) const;
@@ -442,8 +443,8 @@ FIBER_API EventLoop get_running_loop();
 /// makes and sets one at the first call, unless asyncio::run, a Runner or set_event_loop was called
 /// before. Throws RuntimeError if there is none.
 FIBER_API EventLoop get_event_loop();
-FIBER_API void set_event_loop(const EventLoop& loop);
-FIBER_API EventLoop new_event_loop();
+FIBER_API void set_event_loop(const EventLoop& loop);  ///< for get_event_loop() of this thread
+FIBER_API EventLoop new_event_loop();  ///< makes a loop, which is not set; close() ends it
 
 /// A reference to a future of any type: the common part of tasks and futures.
 class FIBER_API FutureRef {
@@ -451,17 +452,16 @@ class FIBER_API FutureRef {
   FutureRef() noexcept = default;
   explicit FutureRef(detail::FutureBase* future) noexcept : future_(future) {}
 
-  bool done() const { return base().done(); }
-  bool cancelled() const { return base().cancelled(); }
+  bool done() const { return base().done(); }            ///< true with a result or an exception
+  bool cancelled() const { return base().cancelled(); }  ///< true if cancellation has ended it
   /// Asks for cancellation; returns false if the future was done already. The message goes with
   /// CancelledError.
   bool cancel(std::string message = {}) const { return base().cancel(std::move(message)); }
   /// Returns the exception with which it ended, null for a result. Throws InvalidStateError while
   /// pending, CancelledError when cancelled.
   std::exception_ptr exception() const { return base().exception(); }
-  EventLoop get_loop() const { return EventLoop(base().loop()); }
-  /// Returns Python's repr, such as "<Future pending>".
-  std::string repr() const { return base().repr(); }
+  EventLoop get_loop() const { return EventLoop(base().loop()); }  ///< to which it belongs
+  std::string repr() const { return base().repr(); }  ///< Python's, such as "<Future pending>"
 
   explicit operator bool() const noexcept { return bool(future_); }
   friend bool operator==(const FutureRef& a, const FutureRef& b) noexcept {
@@ -486,12 +486,12 @@ FIBER_API std::ostream& operator<<(std::ostream& out, const FutureRef& future);
 /// Python: the keys of the context that loop.call_exception_handler takes. Empty members count as
 /// missing keys.
 struct ExceptionContext {
-  std::string message;
+  std::string message;  ///< what has happened
   std::exception_ptr exception = nullptr;
-  FutureRef future = {};
-  FutureRef task = {};
-  Handle handle = {};
-  GeneratorBase asyncgen = {};
+  FutureRef future = {};              ///< whose exception nobody has read
+  FutureRef task = {};                ///< that was destroyed, or is pending at the end
+  Handle handle = {};                 ///< whose callback has thrown
+  GeneratorBase asyncgen = {};        ///< that has thrown while it was closed
   int socket = -1;                    ///< a descriptor
   std::string source_traceback = {};  ///< where the future was made, in debug mode
   std::string handle_traceback = {};  ///< where the running callback was made, in debug mode

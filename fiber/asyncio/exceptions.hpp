@@ -31,8 +31,9 @@ class FIBER_API IncompleteReadError : public EOFError {
   /// `expected` is 0 when no number of bytes was requested.
   IncompleteReadError(std::string partial, std::size_t expected);
   ~IncompleteReadError() override;
+  /// The bytes that came before the end.
   const std::string& partial() const noexcept { return partial_; }
-  std::size_t expected() const noexcept { return expected_; }
+  std::size_t expected() const noexcept { return expected_; }  ///< the number of bytes asked for
 
  private:
   std::string partial_;
@@ -44,6 +45,7 @@ class FIBER_API LimitOverrunError : public Exception {
  public:
   LimitOverrunError(std::string message, std::size_t consumed);
   ~LimitOverrunError() override;
+  /// The number of bytes that can be dropped.
   std::size_t consumed() const noexcept { return consumed_; }
 
  private:

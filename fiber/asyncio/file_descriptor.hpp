@@ -14,6 +14,7 @@ namespace fiber::asyncio {
 class FileDescriptorLike {
  public:
   FileDescriptorLike(int fd) noexcept : fd_(fd) {}  // NOLINT(google-explicit-constructor)
+  /// Takes the descriptor of any object with fileno().
   template <class File>
     requires requires(const File& file) {
       { file.fileno() } -> std::convertible_to<int>;
@@ -24,7 +25,7 @@ class FileDescriptorLike {
     requires(std::is_class_v<File> && std::convertible_to<const File&, int>)
   FileDescriptorLike(const File& file)  // NOLINT(google-explicit-constructor)
       : fd_(file) {}
-  int fileno() const noexcept { return fd_; }
+  int fileno() const noexcept { return fd_; }  ///< the descriptor
 
  private:
   int fd_;

@@ -174,7 +174,7 @@ FIBER_API void add_done_callback(FutureBase& future, core::Ref<HandleObject> han
 template <class T = void>
 class [[nodiscard]] Future : public FutureRef {
  public:
-  using result_type = T;
+  using result_type = T;  ///< what await() returns
 
   Future() noexcept = default;
   explicit Future(detail::FutureBase* future) noexcept : FutureRef(future) {}
@@ -206,6 +206,7 @@ class [[nodiscard]] Future : public FutureRef {
     check_settable("set_result");
     base().finish();
   }
+  /// Ends the future with an exception. Throws InvalidStateError if it is done.
   void set_exception(std::exception_ptr exception) const {
     check_settable("set_exception");
     base().set_exception(std::move(exception));

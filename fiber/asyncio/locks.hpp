@@ -145,6 +145,7 @@ class FIBER_API Lock {
   /// Lets the first task in line go on, in the next iteration. Throws RuntimeError if it is not
   /// locked.
   void release() const { object_->unlock(); }
+  /// True between acquire() and release().
   bool locked() const noexcept { return object_->locked(); }
   /// Returns Python's repr: "<asyncio.locks.Lock object at 0x… [locked, waiters:2]>".
   std::string repr() const { return object_->repr(); }
@@ -176,11 +177,11 @@ class FIBER_API Event {
  public:
   Event() : object_(new detail::EventObject) {}
 
-  bool is_set() const noexcept { return object_->is_set(); }
+  bool is_set() const noexcept { return object_->is_set(); }  ///< true after set()
   /// Lets all waiting tasks go on, in the order in which they came, even if the flag is cleared at
   /// once.
   void set() const { object_->set(); }
-  void clear() const noexcept { object_->clear(); }
+  void clear() const noexcept { object_->clear(); }  ///< later waits wait again
   /// Waits until the flag is set; await it; returns true.
   auto wait() const {
     return detail::Deferred([object = object_] {
@@ -188,7 +189,7 @@ class FIBER_API Event {
       return true;
     });
   }
-  std::string repr() const { return object_->repr(); }
+  std::string repr() const { return object_->repr(); }  ///< Python's
 
   friend bool operator==(const Event& a, const Event& b) noexcept { return a.object_ == b.object_; }
   Event(const Event&) noexcept = default;
@@ -209,8 +210,8 @@ class FIBER_API Condition {
 
   /// The functions of the lock.
   auto acquire() const { return Lock(object_->lock).acquire(); }
-  void release() const { object_->lock->unlock(); }
-  bool locked() const noexcept { return object_->lock->locked(); }
+  void release() const { object_->lock->unlock(); }                 ///< see Lock::release
+  bool locked() const noexcept { return object_->lock->locked(); }  ///< see Lock::locked
 
   /// Gives the lock up until a notification, and takes it again; await it; returns true. May return
   /// without a notification: check the condition again. If cancelled, takes the lock before it
@@ -236,8 +237,9 @@ class FIBER_API Condition {
   /// Lets the first `count` waiting tasks go on, once they get the lock. Throws RuntimeError if the
   /// lock is not held.
   void notify(std::size_t count = 1) const { object_->notify(count); }
+  /// Lets all waiting tasks go on.
   void notify_all() const { object_->notify(std::numeric_limits<std::size_t>::max()); }
-  std::string repr() const { return object_->repr(); }
+  std::string repr() const { return object_->repr(); }  ///< Python's
 
   void lock() const { object_->lock->acquire(); }
   void unlock() const { detail::unlock(*object_->lock); }
@@ -277,7 +279,7 @@ class FIBER_API Semaphore {
   void release() const { object_->give_back(); }
   /// Returns true if acquire() would wait.
   bool locked() const noexcept { return object_->locked(); }
-  std::string repr() const { return object_->repr(); }
+  std::string repr() const { return object_->repr(); }  ///< Python's
 
   void lock() const { object_->acquire(); }
   void unlock() const { object_->give_back(); }
@@ -331,10 +333,11 @@ class FIBER_API Barrier {
   auto abort() const {
     return detail::Deferred([object = object_] { object->abort(); });
   }
-  std::size_t parties() const noexcept { return object_->parties(); }
+  std::size_t parties() const noexcept { return object_->parties(); }  ///< of the constructor
+  /// Tasks that wait for the others.
   std::size_t n_waiting() const noexcept { return object_->n_waiting(); }
-  bool broken() const noexcept { return object_->broken(); }
-  std::string repr() const { return object_->repr(); }
+  bool broken() const noexcept { return object_->broken(); }  ///< true after abort()
+  std::string repr() const { return object_->repr(); }        ///< Python's
 
   /// asyncio::with passes the number to the block.
   using counted_handle = void;

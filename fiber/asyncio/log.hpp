@@ -20,7 +20,7 @@ enum class LogLevel : std::uint8_t { debug, info, warning, error };
 
 /// One report.
 struct LogRecord {
-  LogLevel level = LogLevel::warning;
+  LogLevel level = LogLevel::warning;      ///< of the message
   std::string message;                     ///< may have several lines
   std::exception_ptr exception = nullptr;  ///< the subject of the report, if any
 };

@@ -43,7 +43,7 @@ class FIBER_API BaseProtocol {
   /// Called when more than the high limit of the write buffer is buffered, and when no more than
   /// the low limit is.
   virtual void pause_writing();
-  virtual void resume_writing();
+  virtual void resume_writing();  ///< Called when the buffer is below the low limit again.
 };
 
 /// A protocol for connections and pipes. Python: asyncio.Protocol.
@@ -63,20 +63,21 @@ class FIBER_API Protocol : public BaseProtocol {
 class FIBER_API BufferedProtocol : public BaseProtocol {
  public:
   ~BufferedProtocol() override;
-  virtual void connection_made(const Transport& transport);
+  virtual void connection_made(const Transport& transport);  ///< Called once, at first.
   /// Returns memory for the next bytes, valid until buffer_updated(); it must not be empty.
   /// `sizehint`: the number of bytes to come, -1 if unknown.
   virtual std::span<char> get_buffer(std::ptrdiff_t sizehint) = 0;
   /// Called when `count` bytes were put into the buffer.
   virtual void buffer_updated(std::size_t count) = 0;
-  virtual bool eof_received();
+  virtual bool eof_received();  ///< See Protocol::eof_received.
 };
 
 /// A protocol for datagrams. Python: asyncio.DatagramProtocol.
 class FIBER_API DatagramProtocol : public BaseProtocol {
  public:
   ~DatagramProtocol() override;
-  virtual void connection_made(const DatagramTransport& transport);
+  virtual void connection_made(const DatagramTransport& transport);  ///< Called once, at first.
+  /// Called with each datagram and its sender.
   virtual void datagram_received(std::string_view data, const SocketAddress& from);
   /// Called when sending or receiving has failed, for instance because the port is closed. The
   /// transport goes on.
@@ -87,12 +88,13 @@ class FIBER_API DatagramProtocol : public BaseProtocol {
 class FIBER_API SubprocessProtocol : public BaseProtocol {
  public:
   ~SubprocessProtocol() override;
+  /// Called once, when the process has started.
   virtual void connection_made(const SubprocessTransport& transport);
   /// Gets output of the child. `fd`: 1 for stdout, 2 for stderr.
   virtual void pipe_data_received(int fd, std::string_view data);
   /// Called when a pipe is closed. `fd`: also 0, for stdin.
   virtual void pipe_connection_lost(int fd, const std::exception_ptr& error);
-  virtual void process_exited();
+  virtual void process_exited();  ///< Called when the process has ended.
 };
 
 }  // namespace fiber::asyncio

@@ -15,9 +15,9 @@ namespace fiber::asyncio {
 class Socket {
  public:
   Socket(int fd, SocketAddress address) : fd_(fd), address_(std::move(address)) {}
-  int fileno() const noexcept { return fd_; }
-  int family() const noexcept { return address_.family(); }
-  const SocketAddress& getsockname() const noexcept { return address_; }
+  int fileno() const noexcept { return fd_; }                ///< for getsockopt() and the like
+  int family() const noexcept { return address_.family(); }  ///< AF_INET, AF_INET6 or AF_UNIX
+  const SocketAddress& getsockname() const noexcept { return address_; }  ///< where it listens
   /// Returns the port, also one that the system chose; 0 for a Unix socket.
   int port() const noexcept { return address_.port(); }
 
@@ -38,11 +38,12 @@ class FIBER_API Server {
   void close() const { object().close(); }
   /// Close the connections: after the buffered data was sent, or at once.
   void close_clients() const { object().close_clients(false); }
+  /// Closes connections without sending their data.
   void abort_clients() const { object().close_clients(true); }
-  bool is_serving() const { return object().is_serving(); }
+  bool is_serving() const { return object().is_serving(); }  ///< true while it accepts connections
   /// Returns the sockets; empty once the server is closed.
   std::vector<Socket> sockets() const;
-  EventLoop get_loop() const { return EventLoop(&object().loop()); }
+  EventLoop get_loop() const { return EventLoop(&object().loop()); }  ///< on which it was made
 
   /// Begins to accept connections, unless it does; await it.
   auto start_serving() const {

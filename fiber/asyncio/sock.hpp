@@ -24,7 +24,7 @@ class FIBER_API gaierror : public OSError {
   /// `detail` is the name that was looked up.
   gaierror(int error_number, std::string_view detail);
   ~gaierror() override;
-  int error_number() const noexcept { return code_; }
+  int error_number() const noexcept { return code_; }  ///< an EAI_ constant
 
  private:
   int code_;
@@ -46,26 +46,29 @@ class FIBER_API SocketAddress {
   /// Makes the address of a Unix socket; a path that begins with a zero byte is in the abstract
   /// namespace. Throws OSError if it is too long, ValueError for a zero byte within a path.
   static SocketAddress from_path(std::string_view path);
+  /// From the system's form.
   static SocketAddress from_raw(const sockaddr* address, socklen_t size);
   /// Return the results of getsockname() and getpeername(); no address if these fail.
   static SocketAddress of_socket(int fd) noexcept;
-  static SocketAddress of_peer(int fd) noexcept;
+  static SocketAddress of_peer(int fd) noexcept;  ///< of the other side; empty without one
 
+  /// AF_INET, AF_INET6 or AF_UNIX; 0 if empty.
   int family() const noexcept { return storage_.ss_family; }
   /// Return "" and 0 unless it is an IP address. The host is without the scope.
   std::string host() const;
-  int port() const noexcept;
+  int port() const noexcept;  ///< 0 for a Unix socket
   /// Return the numbers of an IPv6 address; 0 for others.
   std::uint32_t flowinfo() const noexcept;
-  std::uint32_t scope_id() const noexcept;
+  std::uint32_t scope_id() const noexcept;  ///< of IPv6, else 0
   /// Returns "" unless it is a Unix address with a name.
   std::string path() const;
   /// Returns a text for logs and settings; see parse(). "" for no address.
   std::string text() const;
 
   explicit operator bool() const noexcept { return size_ != 0; }
+  /// For calls of the system.
   const sockaddr* data() const noexcept { return reinterpret_cast<const sockaddr*>(&storage_); }
-  socklen_t size() const noexcept { return size_; }
+  socklen_t size() const noexcept { return size_; }  ///< of data()
   friend FIBER_API bool operator==(const SocketAddress& a, const SocketAddress& b) noexcept;
 
  private:
@@ -81,19 +84,19 @@ FIBER_API std::ostream& operator<<(std::ostream& out, const SocketAddress& addre
 
 /// An element of getaddrinfo's result: Python's (family, type, proto, canonname, sockaddr).
 struct AddressInfo {
-  int family = 0;
-  int type = 0;
-  int proto = 0;
-  std::string canonname = {};
-  SocketAddress address = {};
+  int family = 0;              ///< AF_INET or AF_INET6
+  int type = 0;                ///< SOCK_STREAM, SOCK_DGRAM...
+  int proto = 0;               ///< IPPROTO_TCP, IPPROTO_UDP...
+  std::string canonname = {};  ///< with AI_CANONNAME, of the first one
+  SocketAddress address = {};  ///< with the port
 };
 
 /// Keyword arguments of getaddrinfo: AF_, SOCK_, IPPROTO_ and AI_ constants; 0: any.
 struct GetaddrinfoOptions {
-  int family = 0;
-  int type = 0;
-  int proto = 0;
-  int flags = 0;
+  int family = 0;  ///< AF_INET, AF_INET6; 0: both
+  int type = 0;    ///< SOCK_ constant; 0: any
+  int proto = 0;   ///< IPPROTO_ constant; 0: the usual one
+  int flags = 0;   ///< AI_ constants
 };
 
 namespace detail {

@@ -92,7 +92,8 @@ class FIBER_API StreamReader {
 
   /// Feed the reader. set_exception: every read throws the error from now on.
   void feed_data(std::string_view data) const { checked()->feed_data(data); }
-  void feed_eof() const { checked()->feed_eof(); }
+  void feed_eof() const { checked()->feed_eof(); }  ///< ends the stream, for tests and protocols
+  /// Ends the stream with an exception, which its readers throw.
   void set_exception(std::exception_ptr error) const { checked()->set_exception(std::move(error)); }
   template <class E>
     requires(!std::convertible_to<E, std::exception_ptr>)
@@ -123,8 +124,8 @@ class FIBER_API StreamReader {
     core::Ref<detail::ReaderObject, detail::ByHandle> object_;
     mutable std::string line_;
   };
-  LineIterator begin() const { return LineIterator(*this); }
-  std::default_sentinel_t end() const noexcept { return {}; }
+  LineIterator begin() const { return LineIterator(*this); }   ///< reads the first line
+  std::default_sentinel_t end() const noexcept { return {}; }  ///< the end of the stream
 
   friend bool operator==(const StreamReader& a, const StreamReader& b) noexcept {
     return a.object_.get() == b.object_.get();
@@ -147,9 +148,9 @@ class FIBER_API StreamReader {
 /// certificate must be, sent to the server; not for the side of the server. open_connection
 /// documents the times.
 struct StartTlsOptions {
-  std::string server_hostname = {};
-  time_limit ssl_handshake_timeout = {};
-  time_limit ssl_shutdown_timeout = {};
+  std::string server_hostname = {};       ///< the name for which the certificate must be
+  time_limit ssl_handshake_timeout = {};  ///< default: 60 s
+  time_limit ssl_shutdown_timeout = {};   ///< default: 30 s
 };
 
 namespace detail {
@@ -173,7 +174,7 @@ class FIBER_API StreamWriter {
   /// Makes the other side read the end, after the written data. This side can read on. Throws
   /// NotImplementedError over TLS, where it is impossible.
   void write_eof() const { checked()->write_eof(); }
-  bool can_write_eof() const { return checked()->can_write_eof(); }
+  bool can_write_eof() const { return checked()->can_write_eof(); }  ///< false over TLS
   /// Goes on at once if not too much is buffered, otherwise waits until it is sent. Throws the
   /// error by which the connection was lost, ConnectionResetError if it was lost in good order;
   /// await it.
@@ -182,7 +183,7 @@ class FIBER_API StreamWriter {
   }
   /// Stops reading, sends the buffered data, closes. A task that reads gets the end.
   void close() const { checked()->close(); }
-  bool is_closing() const { return checked()->is_closing(); }
+  bool is_closing() const { return checked()->is_closing(); }  ///< true after close(), or an error
   /// Waits until the connection is closed; throws the error by which it was lost; await it.
   auto wait_closed() const {
     return detail::Deferred([object = checked()] { object->wait_closed(); });
@@ -207,9 +208,9 @@ class FIBER_API StreamWriter {
   }
   /// Python: get_extra_info("peername"), ("sockname"), ("socket").fileno() (-1 once closed).
   const SocketAddress& peername() const { return checked()->peername; }
-  const SocketAddress& sockname() const { return checked()->sockname; }
-  int fileno() const { return checked()->fileno(); }
-  Transport transport() const { return Transport(*checked()); }
+  const SocketAddress& sockname() const { return checked()->sockname; }  ///< the own address
+  int fileno() const { return checked()->fileno(); }  ///< of the connection; -1 once closed
+  Transport transport() const { return Transport(*checked()); }  ///< for the loop's functions
 
   friend bool operator==(const StreamWriter& a, const StreamWriter& b) noexcept {
     return a.object_.get() == b.object_.get();
@@ -237,10 +238,10 @@ using StreamPair = std::pair<StreamReader, StreamWriter>;
 /// Keyword arguments of open_connection and its relatives. `limit`: of the reader, in bytes; see
 /// kDefaultStreamLimit.
 struct OpenConnectionOptions {
-  std::size_t limit = kDefaultStreamLimit;
-  int family = 0;  ///< AF_INET, AF_INET6; 0: both
-  int proto = 0;
-  int flags = 0;                                               ///< AI_ constants
+  std::size_t limit = kDefaultStreamLimit;  ///< of the reader, in bytes
+  int family = 0;                           ///< AF_INET, AF_INET6; 0: both
+  int proto = 0;                            ///< IPPROTO_ constant; 0: the usual one
+  int flags = 0;                            ///< AI_ constants
   std::optional<std::pair<std::string, int>> local_addr = {};  ///< local host and port
   /// RFC 8305: while an address does not answer, the next one is tried as well after this time, and
   /// the first connection is kept. Without a value: one after the other. The RFC has 250ms.
@@ -255,44 +256,45 @@ struct OpenConnectionOptions {
   /// side's answer for `ssl_shutdown_timeout` (30 seconds). Without `ssl` these three throw
   /// ValueError.
   ssl_argument ssl = {};
-  std::optional<std::string> server_hostname = {};
-  time_limit ssl_handshake_timeout = {};
-  time_limit ssl_shutdown_timeout = {};
+  std::optional<std::string> server_hostname = {};  ///< the name for which the certificate must be
+  time_limit ssl_handshake_timeout = {};            ///< default: 60 s
+  time_limit ssl_shutdown_timeout = {};             ///< default: 30 s
 };
 /// Options as above, without a host that gives the name: with `ssl`, `server_hostname` is required.
 struct OpenUnixConnectionOptions {
-  std::size_t limit = kDefaultStreamLimit;
-  ssl_argument ssl = {};
-  std::optional<std::string> server_hostname = {};
-  time_limit ssl_handshake_timeout = {};
-  time_limit ssl_shutdown_timeout = {};
+  std::size_t limit = kDefaultStreamLimit;  ///< of the reader, in bytes
+  ssl_argument ssl = {};                    ///< an ssl::SSLContext, or `true` for the usual one
+  std::optional<std::string> server_hostname = {};  ///< the name for which the certificate must be
+  time_limit ssl_handshake_timeout = {};            ///< default: 60 s
+  time_limit ssl_shutdown_timeout = {};             ///< default: 30 s
 };
 
 /// Keyword arguments of start_server and its relatives. `limit`: of each connection's reader.
 struct StartServerOptions {
-  std::size_t limit = kDefaultStreamLimit;
-  int family = 0;             ///< AF_INET, AF_INET6; 0: both
-  int flags = 1;              ///< AI_PASSIVE
-  int backlog = 100;          ///< for listen(): connections that wait to be accepted
-  bool reuse_address = true;  ///< SO_REUSEADDR
-  bool reuse_port = false;    ///< SO_REUSEPORT
-  bool keep_alive = false;    ///< SO_KEEPALIVE
-  bool start_serving = true;  ///< false: see Server::start_serving, serve_forever
+  std::size_t limit = kDefaultStreamLimit;  ///< of the reader, in bytes
+  int family = 0;                           ///< AF_INET, AF_INET6; 0: both
+  int flags = 1;                            ///< AI_PASSIVE
+  int backlog = 100;                        ///< for listen(): connections that wait to be accepted
+  bool reuse_address = true;                ///< SO_REUSEADDR
+  bool reuse_port = false;                  ///< SO_REUSEPORT
+  bool keep_alive = false;                  ///< SO_KEEPALIVE
+  bool start_serving = true;                ///< false: see Server::start_serving, serve_forever
   /// Over TLS: an ssl::SSLContext that has a certificate; `true` is a TypeError. The times are
   /// those of open_connection. The callback is called once the handshake is done; a client whose
   /// handshake fails is dropped, and in debug mode reported.
   ssl_argument ssl = {};
-  time_limit ssl_handshake_timeout = {};
-  time_limit ssl_shutdown_timeout = {};
+  time_limit ssl_handshake_timeout = {};  ///< default: 60 s
+  time_limit ssl_shutdown_timeout = {};   ///< default: 30 s
 };
+/// Keyword arguments of start_unix_server.
 struct StartUnixServerOptions {
-  std::size_t limit = kDefaultStreamLimit;
-  int backlog = 100;
-  bool start_serving = true;
-  bool cleanup_socket = true;  ///< remove the socket's file when the server is closed
-  ssl_argument ssl = {};       ///< as of start_server
-  time_limit ssl_handshake_timeout = {};
-  time_limit ssl_shutdown_timeout = {};
+  std::size_t limit = kDefaultStreamLimit;  ///< of the reader, in bytes
+  int backlog = 100;                        ///< connections that wait to be accepted
+  bool start_serving = true;                ///< false: see Server::start_serving
+  bool cleanup_socket = true;               ///< remove the socket's file when the server is closed
+  ssl_argument ssl = {};                    ///< as of start_server
+  time_limit ssl_handshake_timeout = {};    ///< default: 60 s
+  time_limit ssl_shutdown_timeout = {};     ///< default: 30 s
 };
 
 namespace detail {

@@ -31,21 +31,22 @@ namespace subprocess {
 /// below.
 class Redirection {
  public:
+  /// Where it leads.
   enum class Kind : std::uint8_t { inherit, pipe, null, stdout_, descriptor };
   constexpr Redirection() noexcept = default;  ///< that of this process
   /// Uses a descriptor, which stays the caller's.
   constexpr Redirection(int fd) noexcept  // NOLINT(google-explicit-constructor)
       : kind_(Kind::descriptor), fd_(fd) {}
   constexpr explicit Redirection(Kind kind) noexcept : kind_(kind) {}
-  constexpr Kind kind() const noexcept { return kind_; }
-  constexpr int fd() const noexcept { return fd_; }
+  constexpr Kind kind() const noexcept { return kind_; }  ///< where it leads
+  constexpr int fd() const noexcept { return fd_; }       ///< -1 unless it leads to a descriptor
 
  private:
   Kind kind_ = Kind::inherit;
   int fd_ = -1;
 };
-inline constexpr Redirection PIPE{Redirection::Kind::pipe};
-inline constexpr Redirection DEVNULL{Redirection::Kind::null};
+inline constexpr Redirection PIPE{Redirection::Kind::pipe};     ///< a stream to this process
+inline constexpr Redirection DEVNULL{Redirection::Kind::null};  ///< /dev/null
 /// For stderr_: the target of stdout.
 inline constexpr Redirection STDOUT{Redirection::Kind::stdout_};
 
@@ -53,9 +54,9 @@ inline constexpr Redirection STDOUT{Redirection::Kind::stdout_};
 
 /// Keyword arguments of create_subprocess_exec and create_subprocess_shell.
 struct CreateSubprocessOptions {
-  subprocess::Redirection stdin_ = {};
-  subprocess::Redirection stdout_ = {};
-  subprocess::Redirection stderr_ = {};
+  subprocess::Redirection stdin_ = {};              ///< default: that of this process
+  subprocess::Redirection stdout_ = {};             ///< default: that of this process
+  subprocess::Redirection stderr_ = {};             ///< default: that of this process
   std::size_t limit = kDefaultStreamLimit;          ///< of the streams
   std::optional<std::string> cwd = {};              ///< default: that of this process
   std::optional<subprocess::Environment> env = {};  ///< default: that of this process
@@ -72,14 +73,14 @@ class ProcessObject;
 /// Python: asyncio.subprocess.Process.
 class FIBER_API Process {
  public:
-  pid_t pid() const;
+  pid_t pid() const;  ///< of the process, also after its end
   /// Returns nullopt while the child runs. Then the exit status, or -N if signal N ended it; 255,
   /// with a warning, if other code has taken the status.
   std::optional<int> returncode() const;
   /// Return the streams that were requested with PIPE.
   const std::optional<StreamWriter>& stdin_() const;
-  const std::optional<StreamReader>& stdout_() const;
-  const std::optional<StreamReader>& stderr_() const;
+  const std::optional<StreamReader>& stdout_() const;  ///< with PIPE, else nothing
+  const std::optional<StreamReader>& stderr_() const;  ///< with PIPE, else nothing
 
   /// Waits until the child has ended, whatever becomes of its pipes (as CPython from 3.15 on);
   /// returns its returncode. A child that fills a pipe without a reader does not end. Await it.

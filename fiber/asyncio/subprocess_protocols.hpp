@@ -22,7 +22,7 @@ class SubprocessObject;
 class FIBER_API SubprocessTransport : public BaseTransport {
  public:
   SubprocessTransport() noexcept = default;
-  pid_t get_pid() const;
+  pid_t get_pid() const;  ///< of the process, also after its end
   /// Returns nullopt while the child runs; see Process::returncode.
   std::optional<int> get_returncode() const;
   /// Returns the transport of the child's stdin (0), stdout (1) or stderr (2); a null handle if
@@ -40,12 +40,12 @@ class FIBER_API SubprocessTransport : public BaseTransport {
 /// Keyword arguments of loop.subprocess_exec and subprocess_shell; each as in
 /// CreateSubprocessOptions, except that the streams are pipes by default.
 struct SubprocessOptions {
-  subprocess::Redirection stdin_ = subprocess::PIPE;
-  subprocess::Redirection stdout_ = subprocess::PIPE;
-  subprocess::Redirection stderr_ = subprocess::PIPE;
-  std::optional<std::string> cwd = {};
-  std::optional<subprocess::Environment> env = {};
-  bool start_new_session = false;
+  subprocess::Redirection stdin_ = subprocess::PIPE;   ///< default: a pipe
+  subprocess::Redirection stdout_ = subprocess::PIPE;  ///< default: a pipe
+  subprocess::Redirection stderr_ = subprocess::PIPE;  ///< default: a pipe
+  std::optional<std::string> cwd = {};                 ///< default: that of this process
+  std::optional<subprocess::Environment> env = {};     ///< default: that of this process
+  bool start_new_session = false;                      ///< setsid()
 };
 
 namespace detail {

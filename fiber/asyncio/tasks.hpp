@@ -323,7 +323,7 @@ auto sleep(Delay delay, T result) {
 
 /// The first argument of gather that makes exceptions results like others.
 struct return_exceptions_t {};
-inline constexpr return_exceptions_t return_exceptions{};
+inline constexpr return_exceptions_t return_exceptions{};  ///< gather(return_exceptions, ...)
 
 /// Runs awaitables concurrently and collects their results in the order of the arguments: a future
 /// of a std::tuple (void results are None), or of a std::vector for a range. The first exception
@@ -397,6 +397,7 @@ class time_limit {
   template <class Rep, class Period>
   time_limit(std::chrono::duration<Rep, Period> limit)  // NOLINT(google-explicit-constructor)
       : limit_(nanoseconds(detail::to_nanoseconds(limit))) {}
+  /// Nothing: no limit.
   const std::optional<nanoseconds>& value() const noexcept { return limit_; }
 
  private:
@@ -405,15 +406,15 @@ class time_limit {
 
 /// Keyword arguments of wait.
 struct WaitOptions {
-  time_limit timeout = {};
-  ReturnWhen return_when = ALL_COMPLETED;
+  time_limit timeout = {};                 ///< throws no error: see wait_result::pending
+  ReturnWhen return_when = ALL_COMPLETED;  ///< see ReturnWhen
 };
 
 /// The result of wait(): both lists in the order of the argument.
 template <class F>
 struct wait_result {
-  std::vector<F> done;
-  std::vector<F> pending;
+  std::vector<F> done;     ///< with a result, an exception, or cancelled
+  std::vector<F> pending;  ///< not done when wait() returned
 };
 
 namespace detail {

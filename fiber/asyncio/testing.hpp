@@ -33,7 +33,7 @@ class FIBER_API VirtualClock {
 
   /// Makes loop.time() this clock's time. Timers that are set already keep their deadlines.
   void attach(const EventLoop& loop) const;
-  nanoseconds time() const;
+  nanoseconds time() const;  ///< of the loop's clock
   /// Moves the time on while no other code runs, as a slow computation does.
   void advance(nanoseconds by) const;
   /// Sets the real time for descriptors before a jump; 10 ms unless set.
@@ -66,8 +66,8 @@ struct RunTestOptions {
   bool debug = false;         ///< see EventLoop::set_debug
   /// The kinds of leftovers that are allowed.
   bool allow_tasks = false;
-  bool allow_futures = false;
-  bool allow_descriptors = false;
+  bool allow_futures = false;      ///< true: futures may be left pending
+  bool allow_descriptors = false;  ///< true: descriptors may be left open
 };
 
 namespace detail {

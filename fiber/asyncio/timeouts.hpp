@@ -24,6 +24,7 @@ class FIBER_API Timeout {
   Timeout(Timeout&& other) noexcept;  ///< before the block is entered
   ~Timeout();
 
+  /// The deadline; nothing: none.
   std::optional<nanoseconds> when() const noexcept { return when_; }
   /// Moves the limit, or removes it. Throws RuntimeError unless inside the block.
   void reschedule(std::optional<nanoseconds> when);

@@ -46,7 +46,7 @@ class FIBER_API BaseTransport {
 
   /// Sends the buffered data, then closes; connection_lost() follows, in a later iteration.
   void close() const { object().close(); }
-  bool is_closing() const { return object().is_closing(); }
+  bool is_closing() const { return object().is_closing(); }  ///< true after close() or abort()
   /// Sets the protocol that is called from now on, of the transport's kind of protocol. Throws
   /// TypeError.
   void set_protocol(std::shared_ptr<BaseProtocol> protocol) const;
@@ -63,6 +63,7 @@ class FIBER_API BaseTransport {
   }
   /// Python: get_extra_info("sockname"), ("peername"): no address if there is none.
   SocketAddress sockname() const { return object().own_address(); }
+  /// Of the other side; empty without one.
   SocketAddress peername() const { return object().peer_address(); }
   /// Python: get_extra_info("socket").fileno(), ("pipe").fileno(). -1 once it is closed.
   int fileno() const { return object().file(); }
@@ -112,8 +113,8 @@ class FIBER_API ReadTransport : public virtual BaseTransport {
   /// Stop and continue receiving. Neither has an effect if there is no change. Throw
   /// NotImplementedError for a pipe to which one writes.
   void pause_reading() const { reading().pause_by_user(); }
-  void resume_reading() const { reading().resume_by_user(); }
-  bool is_reading() const { return stream().is_reading(); }
+  void resume_reading() const { reading().resume_by_user(); }  ///< data_received() is called again
+  bool is_reading() const { return stream().is_reading(); }    ///< false after pause_reading()
 };
 
 /// Python: asyncio.WriteTransport.
@@ -134,7 +135,7 @@ class FIBER_API WriteTransport : public virtual BaseTransport {
   /// Makes the other side read the end, after the written data. Throws NotImplementedError over
   /// TLS, where it is impossible, and for a pipe from which one reads.
   void write_eof() const { writing().write_eof(); }
-  bool can_write_eof() const { return stream().can_write_eof(); }
+  bool can_write_eof() const { return stream().can_write_eof(); }  ///< false over TLS
   /// Returns the number of bytes that wait to be sent.
   std::size_t get_write_buffer_size() const { return stream().write_buffer_size(); }
   /// Sets the limits: pause_writing() is called, and drain() waits, once more than `high` bytes are

@@ -31,7 +31,7 @@ class FIBER_API Work {
   Work(const Work&) = delete;
   Work& operator=(const Work&) = delete;
   virtual ~Work();
-  virtual const FutureBase& future() const noexcept = 0;
+  virtual const FutureBase& future() const noexcept = 0;  ///< the future that run() ends
   /// Does the work, unless it was cancelled, and ends the future, whose callbacks run here. The
   /// called function and its arguments are destroyed before. Throws only exceptions that callbacks
   /// let through.

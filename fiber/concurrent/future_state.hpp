@@ -48,7 +48,7 @@ using fiber::TimeoutError;
 /// negative limit has passed at once. Throws ValueError if it is not a number.
 class Timeout {
  public:
-  using Clock = std::chrono::steady_clock;
+  using Clock = std::chrono::steady_clock;  ///< the clock of deadlines
 
   constexpr Timeout() noexcept = default;
   constexpr Timeout(std::nullopt_t) noexcept {}  // NOLINT(google-explicit-constructor)

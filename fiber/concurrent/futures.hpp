@@ -36,7 +36,8 @@ class FIBER_API FutureBase {
   /// Cancels a future that is still pending and runs its callbacks here. Returns false if it is
   /// running or finished, true if it is cancelled (by this call or an earlier one).
   bool cancel() const { return state().cancel(); }
-  bool cancelled() const { return state().cancelled(); }
+  bool cancelled() const { return state().cancelled(); }  ///< cancelled before it ran
+  /// True while the call is executed; it cannot be cancelled then.
   bool running() const { return state().running(); }
   /// Returns true if the future is finished or cancelled.
   bool done() const { return state().done(); }
@@ -93,6 +94,7 @@ class Future : public FutureBase {
   using value_type = T;
   /// The type of the stored value: std::monostate stands for the None of a Future<void>.
   using Value = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
+  /// What result() returns.
   using Reference = std::conditional_t<std::is_void_v<T>, void, const Value&>;
 
   /// Makes a pending future, for code that acts as the executor.
@@ -136,6 +138,7 @@ class Future : public FutureBase {
     };
     return core::make_owner<Callback>(std::forward<F>(fn));
   }
+  /// Adds a callback that add_done_callback has made of a callable.
   void add_callback(core::Owner<detail::Callback> callback) const {
     this->state().add_callback(std::move(callback));
   }
@@ -186,15 +189,15 @@ enum ReturnWhen {
 
 /// Keyword arguments of wait.
 struct WaitOptions {
-  Timeout timeout = {};
-  ReturnWhen return_when = ALL_COMPLETED;
+  Timeout timeout = {};  ///< throws no error: the futures that are not done are returned
+  ReturnWhen return_when = ALL_COMPLETED;  ///< see ReturnWhen
 };
 
 /// The results of wait(): both lists in the order given, each future once.
 template <class F>
 struct DoneAndNotDoneFutures {
-  std::vector<F> done;
-  std::vector<F> not_done;
+  std::vector<F> done;      ///< finished, or cancelled
+  std::vector<F> not_done;  ///< pending or running at the time of the return
 };
 
 /// Keyword arguments of as_completed.

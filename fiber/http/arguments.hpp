@@ -10,11 +10,11 @@
 
 namespace fiber::http {
 
-// Durations of this layer, in seconds as in Python; any std::chrono duration converts to it.
+/// Durations of this layer, in seconds as in Python; any std::chrono duration converts to it.
 using Seconds = std::chrono::duration<double>;
 
-// Whether to check the server's certificate: true, false, or the path of a CA bundle (a file, or a
-// directory prepared with c_rehash) to check it against.
+/// Whether to check the server's certificate: true, false, or the path of a CA bundle (a file, or a
+/// directory prepared with c_rehash) to check it against.
 class FIBER_API Verify {
  public:
   // NOLINTBEGIN(google-explicit-constructor)
@@ -23,7 +23,8 @@ class FIBER_API Verify {
   Verify(const char* bundle) : bundle_(bundle) {}
   // NOLINTEND(google-explicit-constructor)
 
-  bool check() const noexcept { return check_; }
+  bool check() const noexcept { return check_; }  ///< false: every certificate is accepted
+  /// The path; "": the system's authorities.
   const std::string& bundle() const noexcept { return bundle_; }
 
  private:
@@ -31,10 +32,10 @@ class FIBER_API Verify {
   std::string bundle_;
 };
 
-// User name and password for HTTP basic authentication (requests' auth=, aiohttp.BasicAuth).
+/// User name and password for HTTP basic authentication (requests' auth=, aiohttp.BasicAuth).
 struct BasicAuth {
-  std::string username = {};
-  std::string password = {};
+  std::string username = {};  ///< without a colon
+  std::string password = {};  ///< sent in clear text unless the connection is TLS
 };
 
 }  // namespace fiber::http

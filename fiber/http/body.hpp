@@ -20,10 +20,10 @@
 
 namespace fiber::http {
 
-// Names and values in order, repeats allowed: {{"q", "a b"}, {"page", "2"}}.
+/// Names and values in order, repeats allowed: {{"q", "a b"}, {"page", "2"}}.
 using Params = std::vector<std::pair<std::string, std::string>>;
 
-// Returns name=value&name=value, quoted as by urllib.parse.urlencode ("a b" becomes "a+b").
+/// Returns name=value&name=value, quoted as by urllib.parse.urlencode ("a b" becomes "a+b").
 FIBER_API std::string urlencode(const Params& params);
 
 /// Produces the bytes of a body while the body is sent. An exception of its functions ends the
@@ -64,7 +64,7 @@ concept Texts = std::ranges::input_range<Range> &&
                 std::convertible_to<std::ranges::range_reference_t<Range>, std::string_view> &&
                 !std::convertible_to<Range, std::string_view>;
 
-// Returns a function that returns the next text that is not empty, "" at the end.
+/// Returns a function that returns the next text that is not empty, "" at the end.
 template <class Range>
 std::function<std::string()> pieces_of(Range range) {
   struct State {

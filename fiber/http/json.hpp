@@ -42,10 +42,11 @@ class FIBER_API JSONDecodeError : public ValueError {
   explicit JSONDecodeError(JsonFault fault);
   ~JSONDecodeError() override;
 
-  const std::string& msg() const noexcept { return fault_->msg; }
-  const std::string& doc() const noexcept { return fault_->doc; }
-  std::size_t pos() const noexcept { return fault_->pos; }
-  std::size_t lineno() const noexcept { return fault_->lineno; }
+  const std::string& msg() const noexcept { return fault_->msg; }  ///< "Expecting value"
+  const std::string& doc() const noexcept { return fault_->doc; }  ///< the text that is no JSON
+  std::size_t pos() const noexcept { return fault_->pos; }  ///< the place in characters, from 0
+  std::size_t lineno() const noexcept { return fault_->lineno; }  ///< the line, from 1
+  /// The place in the line in characters, from 1.
   std::size_t colno() const noexcept { return fault_->colno; }
 
  private:

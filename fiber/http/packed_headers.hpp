@@ -14,23 +14,23 @@
 
 namespace fiber::http {
 
-// A field as received; the value without the space around it.
+/// A field as received; the value without the space around it.
 struct FieldView {
-  std::string_view name;
-  std::string_view value;
+  std::string_view name;   ///< as it was written by the peer
+  std::string_view value;  ///< without the space around it
 };
 
 namespace detail {
 
-// Fields in their order, to be read one after the other. Headers makes strings of them once
-// somebody looks; until then a copy is one more reference. Nothing changes once it is shared.
+/// Fields in their order, to be read one after the other. Headers makes strings of them once
+/// somebody looks; until then a copy is one more reference. Nothing changes once it is shared.
 class FIBER_API PackedHeaders final : public core::SharedCounted<PackedHeaders> {
   struct Sizes {
     std::uint32_t name, value;
   };
 
  public:
-  // The most bytes of a head that is packed.
+  /// The most bytes of a head that is packed.
   static constexpr std::size_t most = 16 * 1024 * 1024;
 
   class Iterator {
@@ -77,14 +77,14 @@ class FIBER_API PackedHeaders final : public core::SharedCounted<PackedHeaders> 
     last_ = before;
     ++count_;
   }
-  // Appends to the value of the last field.
+  /// Appends to the value of the last field.
   void lengthen(std::string_view more) {
     more.copy(claim(more.size()), more.size());
     Sizes sizes = sizes_at(text_ + last_);
     sizes.value += static_cast<std::uint32_t>(more.size());
     put_sizes(text_ + last_, sizes);
   }
-  // The place of the last field, and the field at a place.
+  /// The place of the last field, and the field at a place.
   std::size_t last() const noexcept { return last_; }
   FieldView at(std::size_t place) const noexcept { return *Iterator(text_ + place); }
 
@@ -97,7 +97,7 @@ class FIBER_API PackedHeaders final : public core::SharedCounted<PackedHeaders> 
   static void put_sizes(char* at, const Sizes& sizes) noexcept {
     std::memcpy(at, &sizes, sizeof sizes);
   }
-  // Returns memory behind the text, for so many bytes more of it.
+  /// Returns memory behind the text, for so many bytes more of it.
   char* claim(std::size_t bytes) {
     if (bytes > capacity_ - used_) grow(bytes);
     return text_ + std::exchange(used_, used_ + bytes);
@@ -111,13 +111,13 @@ class FIBER_API PackedHeaders final : public core::SharedCounted<PackedHeaders> 
     capacity_ = capacity;
   }
 
-  static constexpr std::size_t kRoom = 464;  // most heads fit
+  static constexpr std::size_t kRoom = 464;  ///< most heads fit
 
   std::size_t used_ = 0;
   std::size_t capacity_ = kRoom;
-  std::size_t last_ = 0;  // where the last field begins
+  std::size_t last_ = 0;  ///< where the last field begins
   std::size_t count_ = 0;
-  char* text_ = room_;  // for each field its Sizes, its name and its value
+  char* text_ = room_;  ///< for each field its Sizes, its name and its value
   char room_[kRoom];
 };
 

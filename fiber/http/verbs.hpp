@@ -11,6 +11,7 @@ namespace fiber::http {
 template <class Client, class Options>
 class Verbs {
  public:
+  /// Sends GET, as request("GET", url, options) does.
   auto get(std::string_view url) const { return call("GET", url); }
   auto get(std::string_view url, Options options) const {
     return call("GET", url, std::move(options));
@@ -20,22 +21,27 @@ class Verbs {
     if (!options.allow_redirects) options.allow_redirects = false;
     return call("HEAD", url, std::move(options));
   }
+  /// Sends POST; the body is `data`, `json` or, of requests, `files`.
   auto post(std::string_view url) const { return call("POST", url); }
   auto post(std::string_view url, Options options) const {
     return call("POST", url, std::move(options));
   }
+  /// Sends PUT, with a body as post().
   auto put(std::string_view url) const { return call("PUT", url); }
   auto put(std::string_view url, Options options) const {
     return call("PUT", url, std::move(options));
   }
+  /// Sends PATCH, with a body as post().
   auto patch(std::string_view url) const { return call("PATCH", url); }
   auto patch(std::string_view url, Options options) const {
     return call("PATCH", url, std::move(options));
   }
+  /// Sends DELETE. Python: delete.
   auto delete_(std::string_view url) const { return call("DELETE", url); }
   auto delete_(std::string_view url, Options options) const {
     return call("DELETE", url, std::move(options));
   }
+  /// Sends OPTIONS, and follows redirects as get() does.
   auto options(std::string_view url) const { return call("OPTIONS", url); }
   auto options(std::string_view url, Options options) const {
     return call("OPTIONS", url, std::move(options));

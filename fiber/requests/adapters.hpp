@@ -34,7 +34,7 @@ struct FIBER_API Retry {
   /// The second try comes at once, the third after backoff_factor * 2 seconds, and each further
   /// wait is twice as long.
   double backoff_factor = 0;
-  http::Seconds backoff_max = std::chrono::seconds(120);
+  http::Seconds backoff_max = std::chrono::seconds(120);  ///< the longest wait between two tries
   /// With no try left: true throws RetryError, false returns the last answer.
   bool raise_on_status = true;
   /// Whether answers of 413, 429 and 503 with a Retry-After are asked for again, after that time.
@@ -64,7 +64,7 @@ class MaxRetries {
   }
   MaxRetries(Retry retry) : retry_(std::move(retry)) {}
   // NOLINTEND(google-explicit-constructor)
-  const std::optional<Retry>& retry() const noexcept { return retry_; }
+  const std::optional<Retry>& retry() const noexcept { return retry_; }  ///< nothing for 0
 
  private:
   std::optional<Retry> retry_;
@@ -72,7 +72,7 @@ class MaxRetries {
 
 /// The adapter that Session::mount() takes. Python: requests.adapters.HTTPAdapter.
 struct HTTPAdapter {
-  MaxRetries max_retries = {};
+  MaxRetries max_retries = {};  ///< for all requests below the mounted prefix
 };
 
 }  // namespace fiber::requests

@@ -17,8 +17,8 @@ using HTTPBasicAuth = http::BasicAuth;
 
 /// Basic authentication in the field Proxy-Authorization.
 struct FIBER_API HTTPProxyAuth {
-  std::string username = {};
-  std::string password = {};
+  std::string username = {};  ///< see HTTPBasicAuth
+  std::string password = {};  ///< sent in clear text, like the name
   void operator()(PreparedRequest& request) const;
 };
 
@@ -62,8 +62,11 @@ class FIBER_API Auth {
   // NOLINTEND(google-explicit-constructor)
 
   explicit operator bool() const noexcept { return basic_ || digest_ || function_; }
+  /// Nothing, or HTTPBasicAuth.
   const std::optional<HTTPBasicAuth>& basic() const noexcept { return basic_; }
+  /// Nothing, or HTTPDigestAuth.
   const std::optional<HTTPDigestAuth>& digest() const noexcept { return digest_; }
+  /// Null, or any other function.
   const std::function<void(PreparedRequest&)>& function() const noexcept { return function_; }
 
  private:

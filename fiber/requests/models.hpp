@@ -33,7 +33,7 @@ class FIBER_API PreparedRequest {
   std::string method;           ///< "GET"
   std::string url;              ///< with its parameters, quoted
   CaseInsensitiveDict headers;  ///< without Host, Cookie, lengths and Accept-Encoding
-  Body body;
+  Body body;                    ///< what is sent after the head
 
   /// Returns the part of the URL for the request line: "/path?query".
   std::string path_url() const;
@@ -45,7 +45,7 @@ using Hook = std::function<void(Response&)>;
 
 /// hooks=: {.response = {hook, ...}}
 struct Hooks {
-  std::vector<Hook> response = {};
+  std::vector<Hook> response = {};  ///< called in this order
 };
 
 /// A response. A value, except that copies share the rest of a streamed body.
@@ -55,7 +55,7 @@ class FIBER_API Response {
   /// The parameters of one link of the field Link, and its "url".
   using Link = std::map<std::string, std::string>;
 
-  int status_code = 0;
+  int status_code = 0;                  ///< 404, for example
   std::string reason;                   ///< "Not Found"
   std::string url;                      ///< after redirects
   CaseInsensitiveDict headers;          ///< repeated fields joined by ", "

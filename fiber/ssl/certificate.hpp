@@ -19,16 +19,16 @@ using DistinguishedName = std::vector<std::vector<std::pair<std::string, std::st
 
 /// The contents of a certificate. The members are named after the keys of Python's dictionary.
 struct FIBER_API Certificate {
-  DistinguishedName subject;
-  DistinguishedName issuer;
-  int version = 0;
-  std::string serialNumber;  ///< hexadecimal
-  std::string notBefore;     ///< "Jan  5 09:34:43 2018 GMT"
-  std::string notAfter;
+  DistinguishedName subject;                                        ///< to whom it belongs
+  DistinguishedName issuer;                                         ///< who has signed it
+  int version = 0;                                                  ///< 3, as a rule
+  std::string serialNumber;                                         ///< hexadecimal
+  std::string notBefore;                                            ///< "Jan  5 09:34:43 2018 GMT"
+  std::string notAfter;                                             ///< as notBefore
   std::vector<std::pair<std::string, std::string>> subjectAltName;  ///< {{"DNS", "example.org"}}
-  std::vector<std::string> OCSP;
-  std::vector<std::string> caIssuers;
-  std::vector<std::string> crlDistributionPoints;
+  std::vector<std::string> OCSP;                                    ///< URLs
+  std::vector<std::string> caIssuers;                               ///< URLs
+  std::vector<std::string> crlDistributionPoints;                   ///< URLs
 
   /// Returns the common name of the subject, "" if there is none. Not in Python.
   std::string commonName() const;  // NOLINT(readability-identifier-naming)
@@ -38,7 +38,7 @@ struct FIBER_API Certificate {
 /// end as PEM. Python: ssl.DER_cert_to_PEM_cert, PEM_cert_to_DER_cert.
 // NOLINTBEGIN(readability-identifier-naming)
 FIBER_API std::string DER_cert_to_PEM_cert(std::string_view der);
-FIBER_API std::string PEM_cert_to_DER_cert(std::string_view pem);
+FIBER_API std::string PEM_cert_to_DER_cert(std::string_view pem);  ///< Does the opposite.
 // NOLINTEND(readability-identifier-naming)
 /// Returns seconds since 1970 for a time such as notAfter. Throws ValueError.
 /// Python: ssl.cert_time_to_seconds.

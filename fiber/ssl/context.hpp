@@ -45,7 +45,7 @@ class FIBER_API password_argument {
       : ask_([text = std::move(text)] { return text; }) {}
   password_argument(std::function<std::string()> ask)  // NOLINT(google-explicit-constructor)
       : ask_(std::move(ask)) {}
-  const std::function<std::string()>& ask() const noexcept { return ask_; }
+  const std::function<std::string()>& ask() const noexcept { return ask_; }  ///< null for none
 
  private:
   std::function<std::string()> ask_;
@@ -54,16 +54,16 @@ class FIBER_API password_argument {
 /// Keyword arguments of load_verify_locations; at least one must be given. `cadata`: certificates
 /// as PEM texts, or as DER bytes.
 struct verify_locations {
-  std::string cafile = {};
-  std::string capath = {};
-  std::string cadata = {};
+  std::string cafile = {};  ///< a file of PEM
+  std::string capath = {};  ///< a directory prepared by c_rehash
+  std::string cadata = {};  ///< see above
 };
 
 /// The number of certificates that a context has loaded. Python: cert_store_stats().
 struct CertStoreStats {
-  int x509 = 0;
-  int crl = 0;
-  int x509_ca = 0;
+  int x509 = 0;     ///< certificates, authorities or not
+  int crl = 0;      ///< revocation lists
+  int x509_ca = 0;  ///< authorities
 };
 
 /// A counted reference. Secure by default: TLS 1.2 or later, no renegotiation, no compression; a
@@ -79,21 +79,23 @@ class FIBER_API SSLContext {
   ~SSLContext() = default;
 
   // --- our own certificate ---
-  // Loads our certificate, its chain up to an authority, and its private key from PEM files; all
-  // may be in one file. Throws FileNotFoundError and other OSErrors, SSLError for a file that is
-  // not PEM, for a wrong password, and for a key of another certificate.
+
+  /// Loads our certificate, its chain up to an authority, and its private key from PEM files; all
+  /// may be in one file. Throws FileNotFoundError and other OSErrors, SSLError for a file that is
+  /// not PEM, for a wrong password, and for a key of another certificate.
   void load_cert_chain(const std::string& certfile, const std::string& keyfile = {},
                        const password_argument& password = {}) const;
 
   // --- trust ---
-  // Loads authorities. Throws TypeError without a location, FileNotFoundError and other OSErrors,
-  // SSLError.
+
+  /// Loads authorities. Throws TypeError without a location, FileNotFoundError and other OSErrors,
+  /// SSLError.
   void load_verify_locations(const verify_locations& locations) const;
   /// Loads the authorities that this machine trusts, or those of SSL_CERT_FILE and SSL_CERT_DIR in
   /// the environment.
   void load_default_certs(Purpose purpose = Purpose::SERVER_AUTH) const;
-  void set_default_verify_paths() const;
-  CertStoreStats cert_store_stats() const;
+  void set_default_verify_paths() const;    ///< OpenSSL's own places, with the environment
+  CertStoreStats cert_store_stats() const;  ///< without those of directories
   /// Returns the loaded authorities; those of a directory are loaded at their first use.
   std::vector<Certificate> get_ca_certs() const;
 
@@ -113,12 +115,12 @@ class FIBER_API SSLContext {
   void hostname_checks_common_name(bool check) const;
 
   // --- versions, ciphers and protocols ---
-  Protocol protocol() const;
+  Protocol protocol() const;  ///< as it was made
   /// Throw ValueError for versions that this OpenSSL does not support.
   TLSVersion minimum_version() const;
   void minimum_version(TLSVersion version) const;
-  TLSVersion maximum_version() const;
-  void maximum_version(TLSVersion version) const;
+  TLSVersion maximum_version() const;              ///< the newest version to use
+  void maximum_version(TLSVersion version) const;  ///< the newest version to use
   /// OP_ bits.
   std::uint64_t options() const;
   void options(std::uint64_t options) const;
@@ -132,6 +134,7 @@ class FIBER_API SSLContext {
   void set_alpn_protocols(const std::vector<std::string>& protocols) const;
   /// Sets the group of ECDHE, such as "prime256v1". Throws ValueError for an unknown group.
   void set_ecdh_curve(const std::string& name) const;
+  /// Called with the name that a client asks for.
   void sni_callback(sni_callback_function callback) const;
   /// The number of tickets that a server sends after a handshake of TLS 1.3, at most 65535.
   int num_tickets() const;
@@ -181,13 +184,14 @@ FIBER_API SSLContext create_default_context(Purpose purpose = Purpose::SERVER_AU
 
 /// Where OpenSSL looks for authorities. Python: ssl.get_default_verify_paths.
 struct DefaultVerifyPaths {
-  std::string cafile;  ///< "" if there is no such file
-  std::string capath;
-  std::string openssl_cafile_env;
-  std::string openssl_cafile;
-  std::string openssl_capath_env;
-  std::string openssl_capath;
+  std::string cafile;              ///< "" if there is no such file
+  std::string capath;              ///< "" if there is no such directory
+  std::string openssl_cafile_env;  ///< "SSL_CERT_FILE"
+  std::string openssl_cafile;      ///< as OpenSSL was built
+  std::string openssl_capath_env;  ///< "SSL_CERT_DIR"
+  std::string openssl_capath;      ///< as OpenSSL was built
 };
+/// Returns the places, after the environment.
 FIBER_API DefaultVerifyPaths get_default_verify_paths();
 
 }  // namespace fiber::ssl

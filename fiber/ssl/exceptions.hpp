@@ -18,7 +18,7 @@ class FIBER_API SSLError : public OSError {
   /// The part of OpenSSL, such as "SSL", "X509" or "PEM", and its reason, such as
   /// "WRONG_VERSION_NUMBER"; "" if there is none.
   const std::string& library() const noexcept { return details_->library; }
-  const std::string& reason() const noexcept { return details_->reason; }
+  const std::string& reason() const noexcept { return details_->reason; }  ///< "" if there is none
 
  private:
   struct Details {
@@ -71,6 +71,7 @@ class FIBER_API SSLCertVerificationError : public SSLError {
   ~SSLCertVerificationError() override;
   /// OpenSSL's X509_V_ERR_ number, and its text.
   int verify_code() const noexcept { return verify_code_; }
+  /// "certificate has expired", for example.
   const std::string& verify_message() const noexcept { return *verify_message_; }
 
  private:

@@ -23,9 +23,9 @@ struct SslObject;
 
 /// A cipher. Python: ('TLS_AES_256_GCM_SHA384', 'TLSv1.3', 256).
 struct Cipher {
-  std::string name;
-  std::string protocol;
-  int secret_bits = 0;
+  std::string name;      ///< "TLS_AES_256_GCM_SHA384"
+  std::string protocol;  ///< the oldest version that has it
+  int secret_bits = 0;   ///< the strength
 };
 
 /// A TLS connection. A counted reference; for one thread at a time. Made by SSLContext::wrap_bio,
@@ -51,10 +51,10 @@ class FIBER_API SSLObject {
   /// The number of received bytes that can be read at once.
   int pending() const;
 
-  SSLContext context() const;
+  SSLContext context() const;  ///< its own, or the one of an sni_callback
   /// For an sni_callback.
   void context(const SSLContext& context) const;
-  bool server_side() const;
+  bool server_side() const;  ///< false for a client
   /// The name that was given, in ASCII.
   std::optional<std::string> server_hostname() const;
 
@@ -66,12 +66,12 @@ class FIBER_API SSLObject {
   /// Return, as DER, the certificates that the peer sent, and the chain from the peer's certificate
   /// to a trusted one.
   std::vector<std::string> get_unverified_chain() const;
-  std::vector<std::string> get_verified_chain() const;
-  std::optional<Cipher> cipher() const;
-  std::optional<std::string> compression() const;
+  std::vector<std::string> get_verified_chain() const;  ///< throws as getpeercert()
+  std::optional<Cipher> cipher() const;                 ///< nothing before the handshake
+  std::optional<std::string> compression() const;       ///< nothing: compression is off
   /// "TLSv1.3"; nothing before the handshake.
   std::optional<std::string> version() const;
-  std::optional<std::string> selected_alpn_protocol() const;
+  std::optional<std::string> selected_alpn_protocol() const;  ///< nothing if none was agreed on
   /// Returns "tls-unique", of TLS 1.2 and older. Throws ValueError for another type.
   std::optional<std::string> get_channel_binding(const std::string& type = "tls-unique") const;
 
@@ -82,7 +82,7 @@ class FIBER_API SSLObject {
   /// and for a session of another context or for another server_hostname: a server that resumes
   /// sends no certificate whose name could be checked.
   void session(const SSLSession& session) const;
-  bool session_reused() const;
+  bool session_reused() const;  ///< true for a short handshake
   /// Whether the peer's close_notify has arrived: then no data of the peer is missing. Not in
   /// Python.
   bool received_close_notify() const;

@@ -18,10 +18,10 @@ struct SessionObject;
 /// counted reference.
 class FIBER_API SSLSession {
  public:
-  std::string id() const;        ///< bytes
-  std::int64_t time() const;     ///< when the session began, in seconds since 1970
-  std::int64_t timeout() const;  ///< lifetime in seconds
-  bool has_ticket() const;
+  std::string id() const;                      ///< bytes
+  std::int64_t time() const;                   ///< when the session began, in seconds since 1970
+  std::int64_t timeout() const;                ///< lifetime in seconds
+  bool has_ticket() const;                     ///< true if the server has sent a ticket
   unsigned long ticket_lifetime_hint() const;  ///< in seconds
 
   friend bool operator==(const SSLSession& a, const SSLSession& b) { return a.id() == b.id(); }
