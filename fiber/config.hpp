@@ -1,6 +1,9 @@
 // Compiler and platform switches shared by every header. Nothing here is for users.
 #pragma once
 
+#if __cplusplus < 202002L
+#error "fiber needs C++20"
+#endif
 #if __SIZEOF_POINTER__ < 8
 #error "fiber: it is for processors with 64-bit addresses, and this one has others"
 #endif

@@ -2,7 +2,7 @@
 // concepts of ranges: for public headers, in place of <memory>, <functional>, <mutex>, <chrono> and
 // <ranges>, which take longer to compile than all the rest of such a header.
 //
-// Parts of libstdc++ are included for versions whose parts are known to stand alone; any other
+// Parts of libstdc++ are included for the version whose parts are tested to stand alone; any other
 // standard library is included as a whole. A program itself includes the standard headers that it
 // uses, as ever.
 #pragma once
@@ -14,7 +14,7 @@
 #include <utility>
 #include <version>
 
-#if defined(_GLIBCXX_RELEASE) && _GLIBCXX_RELEASE >= 12 && _GLIBCXX_RELEASE <= 14
+#if defined(_GLIBCXX_RELEASE) && _GLIBCXX_RELEASE == 12
 #include <bits/chrono.h>
 #include <bits/shared_ptr.h>
 #include <bits/std_mutex.h>

@@ -22,10 +22,8 @@ void append_number(std::string& out, std::uint64_t number) {
 const std::string& date_line() {
   thread_local std::string text;
   thread_local std::int64_t made = -1;
-  timespec now{};
-  ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
-  if (now.tv_sec != made) {
-    made = now.tv_sec;
+  if (const std::int64_t now = std::time(nullptr); now != made) {
+    made = now;
     text = "Date: " + http::format_date(made) + "\r\n";
   }
   return text;

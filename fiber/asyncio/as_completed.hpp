@@ -35,7 +35,7 @@ class FIBER_API CompletionOrder final : public core::Counted<CompletionOrder>, L
  public:
   /// Each future counts once. Throws ValueError if one belongs to another loop.
   CompletionOrder(LoopObject& loop, std::vector<FutureRef> futures, const time_limit& timeout);
-  ~CompletionOrder();
+  ~CompletionOrder() override;
 
   /// Reserves the next future to end; returns false if none is left.
   bool take() noexcept;

@@ -6,8 +6,8 @@
 //   auto [out, err] = await(process.communicate("a\nb\n"));   // out == "b\na\n"
 //   process.returncode();                                     // 0
 //
-// Needs Linux 5.4 (pidfd). The handles belong to one loop and its thread. A handle that was moved
-// from may be assigned to; all functions throw ValueError.
+// The handles belong to one loop and its thread. A handle that was moved from may be assigned to; all
+// functions throw ValueError.
 #pragma once
 
 #include <fiber/asyncio/environment.hpp>

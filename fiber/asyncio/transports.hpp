@@ -145,7 +145,7 @@ class FIBER_API TransportObject final : public HandledObject<TransportObject>,
 
   friend core::Counted<TransportObject>;
   friend HandledObject<TransportObject>;
-  ~TransportObject();
+  ~TransportObject() override;
   void no_handles() noexcept {
     if (side_ == nullptr) close();
   }

@@ -5,7 +5,6 @@
 // has called it. So no frame pointers are needed, only the tables that exceptions need as well.
 #pragma once
 
-#include <fiber/config.hpp>
 #include <fiber/core/context.hpp>
 
 #include <cstddef>
@@ -16,14 +15,14 @@ namespace fiber::core {
 // Returns the bytes between a suspended context's `sp` and its first frame, where the jump keeps
 // the registers; 0 if the processor's layout is not known here. With Boost.Context the number
 // depends on the version of Boost; the order of the registers right below the frame does not.
-FIBER_API std::size_t saved_registers_size() noexcept;
+std::size_t saved_registers_size() noexcept;
 
 // Returns the addresses of a suspended context, innermost first. `from` must stay suspended
 // meanwhile. Empty on processors that call_below.hpp does not name.
-FIBER_API std::vector<void*> backtrace_of(const Context& from);
+std::vector<void*> backtrace_of(const Context& from);
 
 // Returns the addresses of the calling code, innermost first, without the frames below
 // `frame_address`, which is __builtin_frame_address(0) of the function that shall be left out.
-FIBER_API std::vector<void*> backtrace_from(const void* frame_address);
+std::vector<void*> backtrace_from(const void* frame_address);
 
 }  // namespace fiber::core

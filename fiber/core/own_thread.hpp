@@ -70,7 +70,8 @@ class FIBER_API PerThreadUse {
   PerThreadUse* next_;  // in the list of the process, which no element ever leaves
 };
 
-class FIBER_API OwnThread {
+// The functions with FIBER_API are called by fiber-monkey.
+class OwnThread {
  public:
   // Returns null, or the reason why fibers cannot have a thread of their own here. With `slow`, a
   // system call may set the thread pointer where there are no instructions: 200 ns or more each
@@ -91,11 +92,11 @@ class FIBER_API OwnThread {
   // Returns the kernel's id of the helper, by which libc knows the owner of a mutex.
   int id() const noexcept { return id_; }
   // Returns whether the kernel's id `id` is that of a helper for a fiber of the calling thread.
-  static bool is_of_this_thread(int id) noexcept;
+  FIBER_API static bool is_of_this_thread(int id) noexcept;
 
   // --- for the switch ---
-  void lend() noexcept;
-  void take_back() noexcept;
+  FIBER_API void lend() noexcept;
+  FIBER_API void take_back() noexcept;
 
   Links<OwnThread> links;  // in the list of the thread
 

@@ -1,8 +1,6 @@
 // Names of functions, from the symbol tables of the program and of its shared objects.
 #pragma once
 
-#include <fiber/config.hpp>
-
 #include <cstddef>
 #include <string>
 
@@ -18,10 +16,10 @@ struct Symbol {
 // unless the file was stripped. Debug information is not read. A file is indexed at the first
 // address in it, and its index is kept for the process. May be called on any thread. Throws
 // std::bad_alloc alone.
-FIBER_API Symbol find_symbol(const void* address);
+Symbol find_symbol(const void* address);
 
 // Forgets the names that were read so far, but not the indices: for programs that count the memory
 // they have left over at their end. May be called on any thread.
-FIBER_API void forget_symbol_names();
+void forget_symbol_names();
 
 }  // namespace fiber::core

@@ -382,8 +382,8 @@ void GeneratorObject::close_unwanted() noexcept {
 }
 
 void GeneratorObject::report(std::exception_ptr problem) noexcept {
-  const GreenletThread* thread = greenlet_thread_of(core::tls_thread_state);
-  GreenletObject* dropper = thread != nullptr ? thread->current : nullptr;
+  const GreenletThread* here = greenlet_thread_of(core::tls_thread_state);
+  GreenletObject* dropper = here != nullptr ? here->current : nullptr;
   unraisable(std::move(problem),
              "Exception ignored in " + repr(GeneratorBase(this)) + ", dropped in", dropper);
 }

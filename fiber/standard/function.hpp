@@ -4,7 +4,7 @@
 #include <utility>
 #include <version>
 
-#if defined(_GLIBCXX_RELEASE) && _GLIBCXX_RELEASE >= 12 && _GLIBCXX_RELEASE <= 14
+#if defined(_GLIBCXX_RELEASE) && _GLIBCXX_RELEASE == 12
 #include <bits/refwrap.h>
 #include <bits/std_function.h>
 #else

@@ -5,7 +5,7 @@
 #include <iterator>
 #include <version>
 
-#if defined(_GLIBCXX_RELEASE) && _GLIBCXX_RELEASE >= 12 && _GLIBCXX_RELEASE <= 14
+#if defined(_GLIBCXX_RELEASE) && _GLIBCXX_RELEASE == 12
 #include <bits/ranges_base.h>
 #else
 #include <ranges>
