@@ -3,6 +3,7 @@
 #include <fiber/asyncio/log.hpp>
 #include <fiber/asyncio/tasks.hpp>
 #include <fiber/core/signal_mask.hpp>
+#include <fiber/platform/file.hpp>
 
 #include <algorithm>
 #include <cstring>
@@ -161,11 +162,19 @@ void close_others(posix_spawn_file_actions_t& actions) {
 #if defined(FIBER_NO_CLOSEFROM)
   // Closes the descriptors that are open now; a descriptor that another thread opens meanwhile must
   // be close-on-exec.
-  for (int fd = kFirst, last = static_cast<int>(::sysconf(_SC_OPEN_MAX)); fd < last; ++fd) {
-    const int flags = ::fcntl(fd, F_GETFD);
+  const auto close_in_child = [&actions](int fd) {
+    const int flags = fd < kFirst ? -1 : ::fcntl(fd, F_GETFD);
     if (flags >= 0 && (flags & FD_CLOEXEC) == 0)
       check(::posix_spawn_file_actions_addclose(&actions, fd), "posix_spawn_file_actions_addclose");
-  }
+  };
+  const std::vector<platform::OpenFile> open = platform::open_files();
+  for (const platform::OpenFile& file : open) close_in_child(file.number);
+  if (!open.empty()) return;
+  // The platform could not tell: a container may be without /proc.
+  constexpr long kMost = 65536;
+  const long limit = ::sysconf(_SC_OPEN_MAX);
+  const int last = static_cast<int>(limit < 0 ? kMost : std::min(limit, kMost));
+  for (int fd = kFirst; fd < last; ++fd) close_in_child(fd);
 #else
   check(::posix_spawn_file_actions_addclosefrom_np(&actions, kFirst),
         "posix_spawn_file_actions_addclosefrom_np");
