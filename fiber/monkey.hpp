@@ -93,8 +93,8 @@ struct PatchOptions {
 FIBER_API std::size_t patch_all(const PatchOptions& options = {});
 
 /// Patches one loaded object, by its whole name ("libpq.so.5") or path. An object that is
-/// patched already gets the new policy. Throws ValueError if no such object is loaded, unless
-/// PatchOptions::future is true.
+/// patched already gets the new policy. Throws ValueError if the name is empty, and if no such
+/// object is loaded, unless PatchOptions::future is true.
 FIBER_API std::size_t patch_library(std::string_view name, const PatchOptions& options = {});
 
 /// Undo the patching. Calls that wait at this moment end as patched ones.
