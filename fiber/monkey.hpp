@@ -167,6 +167,7 @@ class FIBER_API Shield {
  private:
   asyncio::detail::TaskBase* task_;
   std::uint16_t grace_;
+  std::uint16_t limit_;
   bool shielded_;
 };
 }  // namespace detail
@@ -177,7 +178,8 @@ class FIBER_API Shield {
 ///
 ///   monkey::shield(2s, [&] { PQclear(PQexec(connection, "COMMIT")); });
 ///
-/// Throws like grace(). asyncio::shield protects another task in a similar way.
+/// A shield within has a limit of its own, and uses the time of the outer one, too. Throws like
+/// grace(). asyncio::shield protects another task in a similar way.
 template <class F>
 decltype(auto) shield(std::chrono::nanoseconds limit, F&& function) {
   const detail::Shield shield(limit);
