@@ -264,8 +264,8 @@ typedef struct fiber_patch_options {
 } fiber_patch_options;
 
 /* Patch all loaded objects, or one by its name or path. `count` gets the number of replaced calls;
-   it may be NULL, and gets 0 on failure. FIBER_INVALID: no such object is loaded, or the options
-   cannot be. Any thread; so for the three functions below. */
+   it may be NULL, and gets 0 on failure. FIBER_INVALID: no such object is loaded, its name is
+   empty, or the options cannot be. Any thread; so for the three functions below. */
 FIBER_C_API int fiber_patch_all(const fiber_patch_options* options, size_t* count);
 FIBER_C_API int fiber_patch_library(const char* name, const fiber_patch_options* options,
                                     size_t* count);

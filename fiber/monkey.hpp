@@ -94,8 +94,8 @@ struct PatchOptions {
 FIBER_API std::size_t patch_all(const PatchOptions& options = {});
 
 /// Patches one loaded object, by its whole name ("libpq.so.5") or path. An object that is
-/// patched already gets the policy that `options` name. Throws ValueError if no such object is loaded, unless
-/// PatchOptions::future is true.
+/// patched already gets the policy that `options` name. Throws ValueError if the name is empty, and
+/// if no such object is loaded, unless PatchOptions::future is true.
 FIBER_API std::size_t patch_library(std::string_view name, const PatchOptions& options = {});
 
 /// Undo the patching. Calls that wait at this moment end as patched ones.
@@ -173,6 +173,7 @@ class FIBER_API Shield {
  private:
   asyncio::detail::TaskBase* task_;
   std::uint16_t grace_;
+  std::uint16_t limit_;
   bool shielded_;
 };
 }  // namespace detail
@@ -183,7 +184,8 @@ class FIBER_API Shield {
 ///
 ///   monkey::shield(2s, [&] { PQclear(PQexec(connection, "COMMIT")); });
 ///
-/// Throws like grace(). asyncio::shield protects another task in a similar way.
+/// A shield within has a limit of its own, and uses the time of the outer one, too. Throws like
+/// grace(). asyncio::shield protects another task in a similar way.
 template <class F>
 decltype(auto) shield(std::chrono::nanoseconds limit, F&& function) {
   const detail::Shield shield(limit);

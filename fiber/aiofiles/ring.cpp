@@ -4,6 +4,7 @@
 
 #if defined(FIBER_AIOFILES_IO_URING)
 #include <fiber/asyncio/events.hpp>
+#include <fiber/core/own_fd.hpp>
 #include <fiber/core/undying.hpp>
 
 #include <algorithm>
@@ -146,7 +147,7 @@ class KernelRing final : public Ring {
   LoopObject& loop_;
   io_uring ring_{};
   io_uring_probe* probe_ = nullptr;
-  UniqueFd bell_;  // an eventfd, which the kernel makes readable after each completion
+  core::OwnFd bell_;  // an eventfd, which the kernel makes readable after each completion
   const int born_ = forks.load();
   std::size_t under_way_ = 0;
   bool made_ = false;
@@ -155,12 +156,13 @@ class KernelRing final : public Ring {
 };
 
 int KernelRing::set_up() noexcept {
-  bell_ = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  bell_ = core::OwnFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (bell_.get() < 0) return errno;
   io_uring_params params{};
   params.flags = IORING_SETUP_CLAMP;
   if (const int error = io_uring_queue_init_params(kEntries, &ring_, &params)) return -error;
   made_ = true;
+  platform::enter_own(ring_.ring_fd);
   // Older kernels lose completions for which there is no room, or cannot read at a file's position.
   constexpr unsigned kNeeded = IORING_FEAT_NODROP | IORING_FEAT_RW_CUR_POS;
   if ((params.features & kNeeded) != kNeeded) return ENOSYS;
@@ -178,7 +180,9 @@ KernelRing::~KernelRing() {
     reap();
   }
   if (probe_ != nullptr) io_uring_free_probe(probe_);
-  if (made_) io_uring_queue_exit(&ring_);
+  if (!made_) return;
+  platform::leave_own(ring_.ring_fd);
+  io_uring_queue_exit(&ring_);
 }
 
 // Returns null if the kernel takes no request at present.

@@ -18,8 +18,8 @@ std::atomic<StepCheck> step_check{nullptr};
 
 void set_step_check(StepCheck check) noexcept { step_check = check; }
 
-void check_step(const TaskBase* task) {
-  if (const StepCheck check = step_check.load(std::memory_order_relaxed)) check(task);
+void check_step(const Step& step) {
+  if (const StepCheck check = step_check.load(std::memory_order_relaxed)) check(step);
 }
 
 HeldLock::HeldLock() {

@@ -7,6 +7,8 @@
 #include <fiber/core/owner.hpp>
 #include <fiber/standard.hpp>
 
+#include <string>
+
 namespace fiber::asyncio {
 
 namespace detail {
@@ -32,11 +34,16 @@ class FIBER_API HeldLock {
 /// Reports the locks that the task holds. Called when it has suspended.
 void report_held_locks(const TaskBase& task);
 
-/// A further check after each step in debug mode, on the thread of the loop: with the task, if it
-/// has suspended, or null. Null at first. May be set from any thread.
-using StepCheck = void (*)(const TaskBase* task);
+/// A further check after each step in debug mode, on the thread of the loop: with the task, or null
+/// if it is gone, and whether it has ended. Null at first. May be set from any thread.
+struct Step {
+  const TaskBase* task;
+  const std::string& name;
+  bool ended;
+};
+using StepCheck = void (*)(const Step& step);
 FIBER_API void set_step_check(StepCheck check) noexcept;
-void check_step(const TaskBase* task);
+void check_step(const Step& step);
 
 }  // namespace detail
 

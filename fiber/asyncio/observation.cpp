@@ -146,7 +146,7 @@ void Observation::run_task(TaskBase* task) {
                               coroutine + "() done>>",
                   took);
     if (alive) report_held_locks(*task);
-    check_step(alive && !task->done() ? task : nullptr);
+    check_step({.task = alive ? task : nullptr, .name = name, .ended = !alive || task->done()});
   }};
   loop_.run_task(task);
 }

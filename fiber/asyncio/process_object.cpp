@@ -1,6 +1,7 @@
 #include <fiber/asyncio/process_object.hpp>
 
 #include <fiber/asyncio/log.hpp>
+#include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/tasks.hpp>
 #include <fiber/core/signal_mask.hpp>
 #include <fiber/platform/file.hpp>
@@ -14,11 +15,41 @@
 
 namespace fiber::asyncio::detail {
 
+void ProcessObject::watch() {
+  end_ = core::OwnFd(platform::open_child(pid));
+  const int error = errno;
+  const auto look = [self = core::Ref<ProcessObject>(this)] { self->ready(); };
+  gone_ = end_.get() < 0 && error == ESRCH;
+  if (gone_) {
+    EventLoop(&loop_).call_soon(look);
+    return;
+  }
+  if (end_.get() < 0) raise_os_error(error, "cannot watch process " + std::to_string(pid));
+  EventLoop(&loop_).add_reader(end_.get(), look);
+  loop_.selector().tell_of_loss(end_.get());
+}
+
+// Other code has closed the descriptor. If there is no other one, the loop looks again in a while.
+void ProcessObject::watch_anew() {
+  end_.reset();
+  try {
+    watch();
+  } catch (const OSError&) {
+    constexpr std::chrono::milliseconds kPause(100);
+    EventLoop(&loop_).call_later(kPause,
+                                 [self = core::Ref<ProcessObject>(this)] { self->ready(); });
+  }
+}
+
 void ProcessObject::ready() {
-  if (!reap(WNOHANG)) return;
+  if (returncode) return;
+  if (!reap(WNOHANG)) {
+    if (!gone_ && !loop_.selector().has_reader(end_.get())) watch_anew();
+    return;
+  }
   const core::Ref<ProcessObject> held(this);
-  if (!gone_) EventLoop(&loop_).remove_reader(end_.get());
-  end_ = UniqueFd();
+  if (loop_.selector().has_reader(end_.get())) EventLoop(&loop_).remove_reader(end_.get());
+  end_.reset();
   waiters_.wake_all();
   for (core::Ref<ReaderObject>* reader : {&stdout_reader, &stderr_reader})
     if (const core::Ref<ReaderObject> ended = std::exchange(*reader, {})) ended->writer_ended();

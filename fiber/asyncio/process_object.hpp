@@ -3,6 +3,7 @@
 
 #include <fiber/asyncio/subprocess.hpp>
 #include <fiber/asyncio/waiter.hpp>
+#include <fiber/core/own_fd.hpp>
 #include <fiber/platform/process.hpp>
 
 #include <cerrno>
@@ -28,14 +29,6 @@ class ProcessObject : public core::Counted<ProcessObject> {
   /// Notes that the child runs. Throws OSError; the child is then ended with this object.
   void started(pid_t its_pid) {
     pid = its_pid;
-    end_ = UniqueFd(platform::open_child(pid));
-    const int error = errno;
-    gone_ = end_.get() < 0 && error == ESRCH;
-    if (gone_) {
-      EventLoop(&loop_).call_soon([self = core::Ref<ProcessObject>(this)] { self->ready(); });
-      return;
-    }
-    if (end_.get() < 0) raise_os_error(error, "cannot watch process " + std::to_string(pid));
     watch();
   }
   void wait() {
@@ -63,15 +56,13 @@ class ProcessObject : public core::Counted<ProcessObject> {
     if (pid != 0 && !returncode && !gone_ && ::kill(pid, SIGKILL) == 0) reap(0);
   }
 
-  void watch() {
-    EventLoop(&loop_).add_reader(end_.get(),
-                                 [self = core::Ref<ProcessObject>(this)] { self->ready(); });
-  }
+  void watch();
+  void watch_anew();
   void ready();
   bool reap(int flags) noexcept;
 
   LoopObject& loop_;
-  UniqueFd end_;  ///< readable when the child has ended
+  core::OwnFd end_;  ///< readable when the child has ended
   /// The child ended before the loop watched it, and its status was taken: the program ignores
   /// SIGCHLD, or waits for every child.
   bool gone_ = false;

@@ -236,6 +236,7 @@ void Selector::add(int fd, For what, core::Ref<HandleObject> handle) {
   const Dropped replaced(place.handle);
   const Dropped stale_other(stale ? other.handle : none);
   unlist(place);
+  if (!writing) its.tells = false;
   place.handle = std::move(handle);
   update(fd, its, Ask::always);
 }
@@ -268,6 +269,7 @@ bool Selector::remove(int fd, For what) {
   Interest& its = interests_[static_cast<std::size_t>(fd)];
   Place& place = its.place(what == For::writing);
   if (!place.taken()) return false;
+  if (what == For::reading) its.tells = false;
   const Dropped removed(place.handle);
   unlist(place);
   update(fd, its, Ask::if_needed);

@@ -29,11 +29,14 @@ namespace fiber::asyncio::detail {
 
 class FIBER_API Selector final : private platform::Wishes {
  public:
-  /// Returns true for a descriptor that a loop of this process uses itself: code that closes
+  /// Returns true for a descriptor that this library has for itself, as loops do: code that closes
   /// unknown descriptors (closefrom) should leave that descriptor open. From any thread.
   static bool is_own(int fd) noexcept;
-  /// Moves a loop's own descriptor from the number `fd` to another number. To be called before `fd`
-  /// becomes another file (dup2). Returns 0, or an errno if that fails. From any thread.
+  /// Returns the smallest such number that is at least `first`; -1 if there is none.
+  static int next_own(int first) noexcept;
+  /// Moves a poller's own descriptor from the number `fd` to another number, or gives another own
+  /// descriptor up, of which closing() has told. To be called before `fd` becomes another file
+  /// (dup2). Returns 0, or an errno if that fails. From any thread.
   static int make_way(int fd) noexcept;
   /// Makes all loops of this process leave the numbers below `first` to the program, as far as the
   /// limit of descriptors allows. From any thread.
@@ -57,6 +60,13 @@ class FIBER_API Selector final : private platform::Wishes {
   /// Cancels the handle; returns false if there was none. Throws RuntimeError for a descriptor that
   /// is watched.
   bool remove(int fd, For what);
+  /// Makes the reader of a descriptor of the library's own be called, for the last time, when other
+  /// code has closed the descriptor, as far as that is noticed. Ends with the reader.
+  void tell_of_loss(int fd) noexcept { interests_[static_cast<std::size_t>(fd)].tells = true; }
+  bool has_reader(int fd) const noexcept {
+    return fd >= 0 && static_cast<std::size_t>(fd) < interests_.size() &&
+           interests_[static_cast<std::size_t>(fd)].reader.handle != nullptr;
+  }
 
   /// Puts a step into the place of a handle, as add() does, until leave(); it is called for the
   /// first time by the next event. Throws as add().
@@ -123,11 +133,13 @@ class FIBER_API Selector final : private platform::Wishes {
   int wait(DescriptorWait& wait);
   /// Removes the wait before it ends its life, woken or not.
   void leave(DescriptorWait& wait) noexcept;
+  /// Returns the highest number of which closing() may have anything to do.
+  unsigned highest() const noexcept { return static_cast<unsigned>(interests_.size()); }
   /// Returns true if closing() has anything to do.
   bool must_know_of_closing(int fd) const noexcept {
     if (static_cast<std::size_t>(fd) >= interests_.size()) return false;
     const Interest& its = interests_[static_cast<std::size_t>(fd)];
-    return !its.waits.empty() || !its.woken.empty() || its.reader.step != nullptr ||
+    return !its.waits.empty() || !its.woken.empty() || its.tells || its.reader.step != nullptr ||
            its.writer.step != nullptr || (its.watch == nullptr && (its.events & Events::edge) != 0);
   }
   /// Wakes the tasks that wait for the descriptor, with EBADF; those that were woken and have not
@@ -185,6 +197,7 @@ class FIBER_API Selector final : private platform::Wishes {
     bool registered = false;       ///< the poller knows it, though it may report nothing any more
     bool counted = false;          ///< in `watched_`: somebody waits
     bool trusted = false;          ///< a step may rely on the registration for a while
+    bool tells = false;            ///< the reader is called when the descriptor is lost
     Watch* watch = nullptr;
     const void* owner = nullptr;  ///< the one that may add and remove handles; null: anybody may
     core::List<DescriptorWait> waits;  ///< oldest first
@@ -213,6 +226,7 @@ class FIBER_API Selector final : private platform::Wishes {
   void drop_asked(Interest& interest) noexcept;
   static void queue(DescriptorStep& step) noexcept;
   void fail(Interest& interest, int error) noexcept;
+  static void tell_reader(Interest& interest) noexcept;
   bool narrow(int fd, Interest& interest) noexcept;
   bool is_other_file(int fd, const Interest& interest) noexcept;
   bool is_still_its_file(int fd, Interest& interest) noexcept;

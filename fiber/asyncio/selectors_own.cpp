@@ -4,7 +4,9 @@
 
 #include <fiber/asyncio/log.hpp>
 #include <fiber/core/undying.hpp>
+#include <fiber/platform/own_descriptors.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <mutex>
 #include <string>
@@ -35,6 +37,14 @@ class Forking {
         if (own == fd) return true;
     return false;
   }
+  static int next(int first) noexcept {
+    int next = -1;
+    const std::lock_guard lock(mutex_);
+    for (const Selector& each : all_)
+      for (const std::atomic<int>& own : each.poller_->own())
+        if (own >= first && (next < 0 || own < next)) next = own;
+    return next;
+  }
   // Calls `visit(poller, place)` for each number that a selector of the process owns, until `visit`
   // returns true. The lock is held meanwhile, so `visit` must not close a descriptor: a patched
   // close() asks is_own(), which takes the lock.
@@ -62,9 +72,20 @@ class Forking {
   static inline core::List<Selector, Selector::AllLinks> all_;
 };
 
-bool Selector::is_own(int fd) noexcept { return fd >= 0 && Forking::any_has(fd); }
+bool Selector::is_own(int fd) noexcept {
+  return fd >= 0 && (platform::is_own(fd) || Forking::any_has(fd));
+}
+
+int Selector::next_own(int first) noexcept {
+  const int other = platform::next_own(first);
+  const int of_poller = Forking::next(first);
+  if (other < 0 || of_poller < 0) return std::max(other, of_poller);
+  return std::min(other, of_poller);
+}
 
 int Selector::make_way(int fd) noexcept {
+  // Its owner is told by closing(), and makes another one.
+  if (platform::is_own(fd) && platform::leave_own(fd)) return 0;
   int error = 0;
   bool moved = false;
   Forking::visit_until([&](platform::Poller& poller, std::atomic<int>& own) {

@@ -140,6 +140,16 @@ void Selector::fail(Interest& interest, int error) noexcept {
     step->error = error;
     queue(*step);
   }
+  tell_reader(interest);
+}
+
+// Queues the reader that is told of the loss of its descriptor, and takes it out of its place.
+void Selector::tell_reader(Interest& interest) noexcept {
+  if (!std::exchange(interest.tells, false)) return;
+  const core::Ref<HandleObject> handle = std::exchange(interest.reader.handle, nullptr);
+  if (handle == nullptr || !handle->loop()->ready_queue().try_claim()) return;
+  handle->retain();
+  handle->loop()->push(Entry(handle.get()));
 }
 
 // Ends the reports of events for which no step waits. Returns false if the registration belongs to

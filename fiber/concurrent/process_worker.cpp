@@ -2,6 +2,7 @@
 
 #include <fiber/concurrent/process.hpp>
 #include <fiber/concurrent/remote_error.hpp>
+#include <fiber/platform/own_descriptors.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -91,6 +92,7 @@ Descriptor::Descriptor(int fd) : fd_(fd) {
     OpenDescriptors& open = open_descriptors();
     const std::lock_guard lock(open.mutex);
     open.all.insert(fd_);
+    platform::enter_own(fd_);
   } catch (...) {
     close(fd_);
     throw;
@@ -108,7 +110,7 @@ Descriptor::~Descriptor() {
   if (fd_ < 0) return;
   const std::lock_guard lock(open_descriptors().mutex);
   open_descriptors().all.erase(fd_);
-  close(fd_);
+  if (platform::leave_own(fd_)) close(fd_);
 }
 
 bool send(int socket, Message::Kind kind, const std::string& body) {

@@ -5,6 +5,7 @@
 #include <fiber/monkey/descriptor.hpp>
 #include <fiber/monkey/waiting.hpp>
 
+#include <cerrno>
 #include <cstddef>
 #include <new>
 #include <utility>
@@ -34,7 +35,8 @@ class Holding {
   Holding* next_;
 };
 
-// A descriptor of our own. Without memory for the list, it is lost in a jump.
+// A descriptor of our own. Without memory for the list, it is lost in a jump. Code that closes what
+// it does not know may close it, or put another file under its number: see has_lost().
 class HeldDescriptor {
  public:
   HeldDescriptor(const Call& call, int fd) noexcept
@@ -42,8 +44,21 @@ class HeldDescriptor {
         unlisted_(listed_ == nullptr ? fd : -1) {}
   HeldDescriptor(const HeldDescriptor&) = delete;
   HeldDescriptor& operator=(const HeldDescriptor&) = delete;
-  ~HeldDescriptor() { delete listed_; }
+  ~HeldDescriptor() {
+    has_lost();
+    delete listed_;
+  }
   int get() const noexcept { return listed_ != nullptr ? listed_->its.get() : unlisted_.get(); }
+  // Returns whether there was a descriptor that is ours no more; then there is none from now on,
+  // and its number is left alone.
+  bool has_lost() noexcept {
+    if (get() < 0 || (platform::is_own(get()) && platform::FileIdentity(get()) == file_))
+      return false;
+    release();
+    return true;
+  }
+  // Returns whether a wait for it has failed for that reason.
+  bool has_failed_as_lost() noexcept { return (errno == EBADF || errno == EPERM) && has_lost(); }
   int release() noexcept {
     return listed_ != nullptr ? listed_->its.release() : unlisted_.release();
   }
@@ -55,6 +70,7 @@ class HeldDescriptor {
   };
   Listed* listed_;
   Descriptor unlisted_;
+  platform::FileIdentity file_{get()};
 };
 
 // Memory for so many objects.

@@ -103,6 +103,7 @@ const char* why_untouchable(std::string_view file_name) noexcept {
 }
 
 bool is_called(const Image& image, std::string_view name) noexcept {
+  if (name.empty()) return false;  // as the names that objects do not have
   if (image.path() == name || image.file_name() == name || image.soname() == name) return true;
   return name.find('/') != std::string_view::npos && is_one_file(image.path(), name);
 }

@@ -26,15 +26,20 @@ bool is_fifo(int directory, const char* path) noexcept {
   return is;
 }
 
-bool until_written(const Call& call, int fd) noexcept {
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return false;
-  const HeldDescriptor scratch_end(call, ends[0]);
-  const HeldDescriptor scratch(call, ends[1]);
+// Returns false with errno if the task must not wait; true, too, if the descriptor has been lost.
+bool until_written(const Call& call, HeldDescriptor& held) noexcept {
   Backoff backoff;
-  while (!has_writer(fd, scratch.get()))
-    if (!backoff.pause(call)) return false;
-  return true;
+  for (;;) {
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return false;
+    HeldDescriptor scratch_end(call, ends[0]);
+    HeldDescriptor scratch(call, ends[1]);
+    for (bool lost = false; !lost; lost = scratch_end.has_lost() || scratch.has_lost()) {
+      if (has_writer(held.get(), scratch.get())) return true;
+      if (!backoff.pause(call)) return false;
+      if (held.has_lost()) return true;
+    }
+  }
 }
 
 // The kernel opens an end for writing only if there is a reader.
@@ -47,15 +52,19 @@ int open_to_write(const Call& call, int directory, const char* path, int flags,
   }
 }
 
+// The program does not know the descriptor yet: if other code has closed it, it is opened again.
 int open_fifo(const Call& call, int directory, const char* path, int flags, mode_t mode) noexcept {
   const bool reads = (flags & O_ACCMODE) == O_RDONLY;
-  const int fd = reads ? real().openat(directory, path, flags | O_NONBLOCK, mode)
-                       : open_to_write(call, directory, path, flags, mode);
-  if (fd < 0) return fd;
-  HeldDescriptor held(call, fd);
-  if (reads && !until_written(call, fd)) return -1;
-  ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) & ~O_NONBLOCK);
-  return call.done(held.release());
+  for (;;) {
+    const int fd = reads ? real().openat(directory, path, flags | O_NONBLOCK, mode)
+                         : open_to_write(call, directory, path, flags, mode);
+    if (fd < 0) return fd;
+    HeldDescriptor held(call, fd);
+    if (reads && !until_written(call, held)) return -1;
+    if (held.has_lost() || held.get() < 0) continue;
+    ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+    return call.done(held.release());
+  }
 }
 
 // Whether the kernel would wait.

@@ -381,6 +381,7 @@ std::size_t patch_all(const PatchOptions& options) {
 }
 
 std::size_t patch_library(std::string_view name, const PatchOptions& options) {
+  if (name.empty()) throw ValueError("cannot patch an object whose name is empty");
   const bool future = options.future.value_or(false);
   if (future)
     Registry::instance().expect({std::string(name), options.cancel, options.dependencies});
@@ -398,6 +399,7 @@ void unpatch() noexcept {
 }
 
 void unpatch_library(std::string_view name) noexcept {
+  if (name.empty()) return;
   Registry::instance().expect_nothing(name);
   Registry::instance().restore_if(
       [name](const Image& image) { return detail::is_called(image, name); });

@@ -38,43 +38,38 @@ Wake wait_a_while(const Call& call, int child, std::int64_t& pause) noexcept {
   return wake;
 }
 
-// Repeats `attempt`, which does not wait, and returns 0 if it would have to. `end` gives the
-// descriptor that becomes readable when the child ends; -1 if there is none.
-template <class F, class End>
-int wait_for_child(Call& call, End end, F attempt) noexcept {
+// The child that is waited for: a descriptor becomes readable when it ends.
+struct Child {
+  pid_t pid = 0;  // 0: any, or one without such a descriptor
+  int fd = -1;    // a descriptor of the program's, which is not closed here
+};
+
+// Repeats `attempt`, which does not wait, and returns 0 if it would have to.
+template <class F>
+int wait_for_child(Call& call, Child child, F attempt) noexcept {
   call.look_before_handlers();
   int result = attempt();
   if (result != 0) return result > 0 ? call.done(result) : result;
   Backoff backoff;
   std::int64_t pause = 1'000'000;
-  const auto child = end();
+  HeldDescriptor own(call, child.pid > 0 ? descriptor_of(child.pid) : -1);
   while (result == 0) {
-    if (child.get() >= 0) {
-      if (wait_a_while(call, child.get(), pause) == Wake::failed) return -1;
-    } else if (!backoff.pause(call)) {
-      return -1;
+    const int fd = own.get() >= 0 ? own.get() : child.fd;
+    if (fd < 0 ? !backoff.pause(call) : wait_a_while(call, fd, pause) == Wake::failed) {
+      // To the program this call has no descriptor: without it, the child is looked at.
+      if (!own.has_failed_as_lost()) return -1;
     }
     result = attempt();
+    if (result == 0) own.has_lost();
   }
   return result > 0 ? call.done(result) : result;
 }
-
-// The descriptor of a child; none for 0.
-auto end_of(const Call& call, pid_t pid) noexcept {
-  return [&call, pid] { return HeldDescriptor(call, pid > 0 ? descriptor_of(pid) : -1); };
-}
-
-// A descriptor of the program's, which is not closed here.
-struct DescriptorOfProgram {
-  int fd;
-  int get() const noexcept { return fd; }
-};
 
 pid_t wait4_(pid_t pid, int* status, int options, rusage* usage) noexcept {
   Call call;
   if (!call || (options & WNOHANG) != 0) return real().wait4(pid, status, options, usage);
   const bool only_end = (options & (WUNTRACED | WCONTINUED)) == 0;
-  return wait_for_child(call, end_of(call, pid > 0 && only_end ? pid : 0),
+  return wait_for_child(call, {.pid = pid > 0 && only_end ? pid : 0},
                         [=] { return real().wait4(pid, status, options | WNOHANG, usage); });
 }
 
@@ -100,8 +95,7 @@ int waitid_(idtype_t type, id_t id, siginfo_t* info, int options) noexcept {
   };
   const bool only_end = (options & (WSTOPPED | WCONTINUED)) == 0;
   if (type != P_PIDFD)
-    return wait_for_child(call,
-                          end_of(call, type == P_PID && only_end ? static_cast<pid_t>(id) : 0),
+    return wait_for_child(call, {.pid = type == P_PID && only_end ? static_cast<pid_t>(id) : 0},
                           attempt) > 0
                ? 0
                : -1;
@@ -109,8 +103,7 @@ int waitid_(idtype_t type, id_t id, siginfo_t* info, int options) noexcept {
   const int flags = ::fcntl(fd, F_GETFL);
   if (flags < 0 || (flags & O_NONBLOCK) != 0)
     return call.tried(real().waitid(type, id, info, options));
-  const auto end = [=] { return DescriptorOfProgram{only_end ? fd : -1}; };
-  return wait_for_child(call, end, attempt) > 0 ? 0 : -1;
+  return wait_for_child(call, {.fd = only_end ? fd : -1}, attempt) > 0 ? 0 : -1;
 }
 
 bool is_handled(int signal) noexcept {
@@ -235,7 +228,7 @@ int system_(const char* command) noexcept {
   int status = -1;
   pid_t ended = -1;
   do
-    ended = wait_for_child(call, end_of(call, pid),
+    ended = wait_for_child(call, {.pid = pid},
                            [&] { return real().wait4(pid, &status, WNOHANG, nullptr); });
   while (ended < 0 && errno == EINTR && !call.task().has_told_library());
   if (ended == pid) return call.done(1), status;

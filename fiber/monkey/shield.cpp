@@ -3,6 +3,7 @@
 #include <fiber/exceptions.hpp>
 #include <fiber/monkey.hpp>
 
+#include <algorithm>
 #include <utility>
 
 namespace fiber::monkey {
@@ -39,14 +40,17 @@ milliseconds grace(std::chrono::nanoseconds limit) {
 
 detail::Shield::Shield(std::chrono::nanoseconds limit) : task_(&task_for("shield")) {
   TaskBase::LibraryCalls& calls = task_->library_calls();
-  const std::uint16_t time = centiseconds(limit);
+  limit_ = centiseconds(limit);
   shielded_ = std::exchange(calls.shielded, true);
-  grace_ = std::exchange(calls.grace, time);
+  grace_ = std::exchange(calls.grace, limit_);
 }
 
+// What was used is used of the time outside, too, which is for all calls together.
 detail::Shield::~Shield() {
-  task_->library_calls().shielded = shielded_;
-  task_->library_calls().grace = grace_;
+  TaskBase::LibraryCalls& calls = task_->library_calls();
+  const int used = std::max(limit_ - calls.grace, 0);
+  calls.shielded = shielded_;
+  calls.grace = static_cast<std::uint16_t>(std::max(grace_ - used, 0));
 }
 
 }  // namespace fiber::monkey

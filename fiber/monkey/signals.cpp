@@ -26,7 +26,7 @@ int sigtimedwait_(const sigset_t* set, siginfo_t* info, const timespec* timeout)
   int signal = attempt();
   if (signal >= 0) return call.done(signal);
   if (timeout != nullptr && nanoseconds(*timeout) == 0) return signal;  // a question, no wait
-  const HeldDescriptor pending(call, ::signalfd(-1, set, SFD_NONBLOCK | SFD_CLOEXEC));
+  HeldDescriptor pending(call, ::signalfd(-1, set, SFD_NONBLOCK | SFD_CLOEXEC));
   Backoff backoff;
   for (; signal < 0; signal = attempt()) {
     if (errno != EAGAIN && errno != EINTR) return signal;
@@ -36,8 +36,10 @@ int sigtimedwait_(const sigset_t* set, siginfo_t* info, const timespec* timeout)
     }
     switch (call.wait(pending.get(), EPOLLIN, deadline, false)) {
       case Wake::timed_out: errno = EAGAIN; return -1;
-      case Wake::failed: return -1;
-      default: break;
+      case Wake::failed:
+        if (!pending.has_failed_as_lost()) return -1;
+        break;
+      default: pending.has_lost(); break;
     }
   }
   return call.done(signal);

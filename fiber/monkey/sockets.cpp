@@ -5,6 +5,7 @@
 #include <fiber/monkey/transfer.hpp>
 
 #include <algorithm>
+#include <limits>
 
 #include <fcntl.h>
 
@@ -102,17 +103,25 @@ bool is_kept(int fd) noexcept {
   return asyncio::detail::Selector::is_own(fd) && !in_foreign_process();
 }
 
-// Only numbers that a loop may own are checked one by one.
+// Closes the numbers that are the program's, and wakes the tasks that wait for them.
+int close_all_of(unsigned first, unsigned last, int flags) noexcept {
+  const unsigned end = std::min(last, own_loop()->selector().highest());
+  for (unsigned fd = first; fd <= end; ++fd) tell_waiters(static_cast<int>(fd));
+  return real().close_range(first, last, flags);
+}
+
 int close_between(unsigned first, unsigned last, int flags) noexcept {
-  constexpr unsigned kMost = 1U << 20U;
+  using asyncio::detail::Selector;
+  constexpr unsigned kMost = std::numeric_limits<int>::max();
   unsigned begin = first;
-  for (unsigned fd = first; fd <= std::min(last, kMost); ++fd) {
-    tell_waiters(static_cast<int>(fd));
-    if (!is_kept(static_cast<int>(fd))) continue;
-    if (fd > begin) real().close_range(begin, fd - 1, flags);
-    begin = fd + 1;
+  while (begin <= std::min(last, kMost)) {
+    const int next = Selector::next_own(static_cast<int>(begin));
+    const auto kept = static_cast<unsigned>(next);
+    if (next < 0 || kept > last) break;
+    if (kept > begin) close_all_of(begin, kept - 1, flags);
+    begin = kept + 1;
   }
-  return begin <= last ? real().close_range(begin, last, flags) : 0;
+  return begin <= last ? close_all_of(begin, last, flags) : 0;
 }
 
 int close_range_(unsigned first, unsigned last, int flags) noexcept {

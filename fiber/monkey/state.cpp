@@ -173,16 +173,18 @@ struct Left {
 };
 thread_local constinit Left left_before;
 
-void report_left_behind(const TaskBase* task) {
+void report_left_behind(const asyncio::detail::Step& step) {
   const Left left = Left::now();
   const Left before = std::exchange(left_before, left);
-  if (task == nullptr) return;
   const auto report = [&](const char* what) {
     asyncio::detail::log(
         asyncio::LogLevel::warning,
-        "Task " + task->repr() + " suspended and left " + what +
-            ", which other tasks of this thread see. Only patched calls save it: see "
-            "own_thread_state");
+        "Task " + (step.task != nullptr ? step.task->repr() : fiber::detail::quoted(step.name)) +
+            (step.ended ? " ended" : " suspended") + " and left " + what +
+            ", which other tasks of this thread see. " +
+            (step.ended ? "The state of a thread ends with it, that of a task does not"
+                        : "Only patched calls save it") +
+            ": see own_thread_state");
   };
   if (left.locale != nullptr && left.locale != before.locale)
     report("its locale (uselocale) to the thread");

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include <fcntl.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -310,11 +311,35 @@ pid_t program_of(const FILE* stream) noexcept {
   return pid;
 }
 
-// Closes our end of the pipe, so that the program comes to its end, and keeps the number.
-void close_end(FILE* stream) noexcept {
+// Waits for the end of a program, whose status is left. Signals do not interrupt the wait. Returns
+// false with errno if the task is cancelled.
+bool until_ended(const Call& call, pid_t pid) noexcept {
+  HeldDescriptor end(call, static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  Backoff backoff;
+  siginfo_t info{};
+  // An error: other code has waited for the program.
+  while (real().waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+         info.si_pid == 0) {
+    const bool woken =
+        end.get() < 0 ? backoff.pause(call) : call.wait(end.get(), EPOLLIN, kNever) != Wake::failed;
+    if (!woken && end.has_failed_as_lost()) continue;
+    end.has_lost();
+    if (woken) continue;
+    if (errno != EINTR || call.task().has_told_library()) return false;
+  }
+  return true;
+}
+
+// Returns a descriptor for libc to close.
+int nothing() noexcept { return ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
+
+// Closes our end of the pipe, so that the program comes to its end. Another descriptor takes its
+// place, which is returned.
+int close_end(FILE* stream) noexcept {
   std::fflush(stream);
-  const Descriptor nothing(::open("/dev/null", O_RDWR | O_CLOEXEC));
-  if (nothing.get() >= 0) real().dup3(nothing.get(), stream->_fileno, O_CLOEXEC);
+  const int other = nothing();
+  if (other >= 0) const Descriptor closed(std::exchange(stream->_fileno, other));
+  return other;
 }
 
 // If the task is cancelled, the program is killed, as system() does.
@@ -322,15 +347,11 @@ int pclose_(FILE* stream) noexcept {
   const Call call;
   const pid_t pid = call && stream != nullptr && stream->_fileno >= 0 ? program_of(stream) : 0;
   if (pid == 0) return real().pclose(stream);
-  close_end(stream);
-  const HeldDescriptor end(call, static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-  bool ended = end.get() < 0;
-  while (!ended) {
-    ended = call.wait(end.get(), EPOLLIN, kNever) != Wake::failed;
-    // Signals do not interrupt pclose().
-    if (!ended && (errno != EINTR || call.task().has_told_library())) break;
-  }
+  HeldDescriptor end(call, close_end(stream));
+  const bool ended = until_ended(call, pid);
   const int error = errno;
+  if (end.has_lost()) stream->_fileno = nothing();
+  end.release();
   if (!ended) ::kill(pid, SIGKILL);
   const int status = real().pclose(stream);
   if (ended) return call.done(status);

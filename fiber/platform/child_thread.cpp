@@ -1,5 +1,7 @@
 #include <fiber/platform/child_thread.hpp>
 
+#include <fiber/platform/own_descriptors.hpp>
+
 #include <cerrno>
 #include <csignal>
 #include <cstddef>
@@ -26,6 +28,7 @@ void* wait_for_end(void* argument) noexcept {
   }
   // A byte, since a program started meanwhile may have inherited this end of the pipe.
   const char byte = 0;
+  if (!leave_own(fd)) return nullptr;
   (void)!::write(fd, &byte, 1);
   ::close(fd);
   return nullptr;
@@ -60,8 +63,12 @@ int open_child_by_thread(pid_t pid) noexcept {
   int error = 0;
   for (const int end : ends)
     if (error == 0 && ::fcntl(end, F_SETFD, FD_CLOEXEC) != 0) error = errno;
-  if (error == 0) error = start_thread(pid, ends[1]);
-  if (error == 0) return ends[0];
+  if (error == 0) {
+    enter_own(ends[1]);
+    error = start_thread(pid, ends[1]);
+    if (error == 0) return ends[0];
+    leave_own(ends[1]);
+  }
   for (const int end : ends) ::close(end);
   errno = error;
   return -1;

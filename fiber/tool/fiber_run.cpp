@@ -12,6 +12,7 @@
 #include <cstring>
 #include <exception>
 #include <string>
+#include <vector>
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -71,6 +72,16 @@ void refuse_what_cannot_be_run_so(const std::string& name, const std::string& pa
   }
 }
 
+// Runs a script that names no interpreter, as execvp() does. Returns with errno if that fails.
+void run_by_shell(const std::string& path, char** arguments) {
+  const std::string shell = "/bin/sh";
+  refuse_what_cannot_be_run_so(shell, shell);
+  std::vector<char*> all{const_cast<char*>(shell.c_str()), const_cast<char*>(path.c_str())};
+  do all.push_back(*arguments);
+  while (*arguments++ != nullptr);
+  ::execv(shell.c_str(), all.data());
+}
+
 constexpr const char* kUsage = "usage: fiber-run [--children] PROGRAM ARGUMENTS...\n";
 
 int help() {
@@ -114,6 +125,7 @@ int run(int count, char** arguments) {
       (children ? ::setenv("FIBER_RUN_CHILDREN", "1", 1) : ::unsetenv("FIBER_RUN_CHILDREN")) != 0)
     fail(kFailed, std::strerror(errno));
   ::execv(path.c_str(), arguments + first);
+  if (errno == ENOEXEC) run_by_shell(path, arguments + first + 1);
   fail(errno == ENOENT ? kNotFound : kCannotRun, "'" + path + "': " + std::strerror(errno));
 }
 

@@ -25,6 +25,7 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -35,12 +36,24 @@ namespace asyncio = fiber::asyncio;
 using Main = int (*)(int, char**, char**);
 Main main_of_program = nullptr;
 
+// Returns whether there is so much room for a stack. Only touched pages take memory, but the
+// address space, or what the kernel promises in all, may be limited (ulimit -v, overcommit).
+bool is_room_for(std::size_t size) noexcept {
+  void* place = ::mmap(nullptr, size, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  return place != MAP_FAILED && ::munmap(place, size) == 0;
+}
+
 std::size_t stack_size() noexcept {
   constexpr std::size_t kUsual = 8U << 20U;
   constexpr std::size_t kMost = 1U << 30U;
   rlimit limit{};
-  if (::getrlimit(RLIMIT_STACK, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return kUsual;
-  return std::clamp<std::size_t>(limit.rlim_cur, kUsual, kMost);
+  if (::getrlimit(RLIMIT_STACK, &limit) != 0) return kUsual;
+  // RLIM_INFINITY is the largest number.
+  auto size = static_cast<std::size_t>(std::clamp<rlim_t>(limit.rlim_cur, kUsual, kMost));
+  // Twice: the program wants memory, too.
+  while (size > kUsual && !is_room_for(2 * size)) size = std::max(size / 2, kUsual);
+  return size;
 }
 
 // Returns a number above the ones that programs expect for their next descriptors.

@@ -204,6 +204,27 @@ TEST_CASE("shield: a call is shielded for a limited time") {
   });
 }
 
+TEST_CASE("shield: one within another uses the time of both") {
+  Events say;
+  run([&] {
+    const Ends ends = socket_pair();
+    const auto task = start([&] {
+      monkey::shield(30ms, [&] {
+        say(monkey::shield(10min, [&] { return get(ends.a); }));
+        say(monkey::grace().count());
+        say(get(ends.a));
+      });
+      say(monkey::grace().count());
+    });
+    await(asyncio::sleep(1ms));
+    task.cancel();
+    await(asyncio::sleep(50ms));
+    CHECK(calls::write(ends.b, "x", 1) == 1);
+    say(end_of(task));
+  });
+  CHECK(say.take() == "value 0 no such key 0 CancelledError");
+}
+
 TEST_CASE("grace: a roll-back gets its answer, until the task is cancelled once more") {
   Events say;
   run([&] {

@@ -134,6 +134,33 @@ TEST_CASE("in debug mode a task is named that leaves its locale to others while 
                          "own_thread_state"}));
 }
 
+TEST_CASE("in debug mode a task is named that ends and leaves its locale to others") {
+  std::vector<std::string> messages;
+  asyncio::set_log_handler([&](const asyncio::LogRecord& record) {
+    const auto at = record.message.find(" ended and left");
+    messages.push_back(at != std::string::npos ? record.message.substr(at) : record.message);
+  });
+  const Patch patch;
+  asyncio::Runner runner({.debug = true});
+  const locale_t its = ::newlocale(LC_ALL_MASK, "C", nullptr);
+  runner.run([&] {
+    const auto fails = [&] {
+      ::uselocale(its);
+      calls::usleep(1000);
+      throw fiber::ValueError("before it is put back");
+    };
+    CHECK_THROWS_AS(await(asyncio::create_task(fails)), fiber::ValueError);
+    ::uselocale(LC_GLOBAL_LOCALE);
+    await(asyncio::create_task([] { calls::usleep(1); }));
+  });
+  ::freelocale(its);
+  asyncio::set_log_handler(nullptr);
+  CHECK((messages == std::vector<std::string>{
+                         " ended and left its locale (uselocale) to the thread, which other tasks "
+                         "of this thread see. The state of a thread ends with it, that of a task "
+                         "does not: see own_thread_state"}));
+}
+
 TEST_CASE("setuid and its relatives change all threads, and come back") {
   if (support::lacks_own_threads()) return;
   const support::ChildResult ended = support::run_child({.body = [] {

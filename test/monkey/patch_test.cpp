@@ -74,8 +74,15 @@ TEST_CASE("patch_library patches one object; one that is not loaded is an error"
   CHECK_THROWS_WITH_AS(monkey::patch_library("libnothing.so.1"),
                        "cannot patch 'libnothing.so.1': no object of that name is loaded",
                        const fiber::ValueError&);
+  // Objects without a name of their own, as the program, are not what an empty name means.
+  for (const bool future : {false, true})
+    CHECK_THROWS_WITH_AS(monkey::patch_library("", {.future = future}),
+                         "cannot patch an object whose name is empty", const fiber::ValueError&);
+  CHECK(monkey::patched().empty());
   const std::size_t count = monkey::patch_library("libstdc++.so.6");
   CHECK(count > 0);
+  monkey::unpatch_library("");
+  CHECK(monkey::patched().size() == 1);
   CHECK(monkey::patch_library("libstdc++.so.6") == 0);
   const auto all = monkey::patched();
   REQUIRE(all.size() == 1);

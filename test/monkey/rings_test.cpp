@@ -6,6 +6,7 @@
 #include <string>
 
 #include "monkey/files.hpp"
+#include "support/child_process.hpp"
 
 using namespace monkey_test;
 
@@ -43,4 +44,18 @@ TEST_CASE("fsync and fdatasync") {
 
 TEST_CASE("a cancelled call waits to its end, and its task is cancelled afterwards") {
   on_each_backend(cancel_what_is_under_way);
+}
+
+TEST_CASE("calls go on when a task closes all descriptors") {
+  const support::ChildResult child = support::run_child({.body = [] {
+    run([] {
+      const fiber::aiofiles::Path path("/proc/self/stat");
+      await(path.read_text());
+      calls::closefrom(3);
+      const std::string text = await(fiber::aiofiles::Path("/proc/self/comm").read_text());
+      std::_Exit(text.empty() ? 1 : 0);
+    });
+  }});
+  CHECK(child.errors == "");
+  CHECK(child.status == 0);
 }

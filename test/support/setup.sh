@@ -17,7 +17,7 @@ legacy_packages=(mariadb-server libmariadb-dev redis-server libhiredis-dev nginx
   python3-aiohttp python3-aiosmtpd dnsmasq-base openssh-server openssh-client libssh2-1-dev
   mosquitto libmosquitto-dev slapd ldap-utils libldap-dev memcached libmemcached-dev
   libneon27-gnutls-dev libmbedtls-dev libmodbus-dev libgit2-dev snmpd libsnmp-dev libzmq3-dev libssh-dev
-  libcpp-httplib-dev libpoco-dev)
+  libcpp-httplib-dev libpoco-dev libev-dev)
 
 # The C compiler that belongs to the C++ one: sanitizers of two compilers do not mix.
 if [ -n "${CXX:-}" ] && [ -z "${CC:-}" ]; then
@@ -103,6 +103,7 @@ present() {
     libssh-dev) pkg-config --exists libssh ;;
     libcpp-httplib-dev) has_header httplib.h ;;
     libpoco-dev) has_header Poco/Version.h ;;
+    libev-dev) has_header ev.h ;;
     libmosquitto-dev) pkg-config --exists libmosquitto ;;
     libldap-dev) pkg-config --exists ldap ;;
     libmemcached-dev) pkg-config --exists libmemcached ;;

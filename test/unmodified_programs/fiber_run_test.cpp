@@ -57,6 +57,24 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("the stack is as large as the limit allows, and large without one") {
+  const std::string where = built("test/unmodified_programs-where");
+  const auto deep = [&](const std::string& limits) {
+    return support::run_child(
+        {.program = "/bin/sh",
+         .arguments = {"-c", limits + "exec \"$@\"", "sh", fiber_run(), where, "0", "deep"}});
+  };
+  const ChildResult without = deep("ulimit -S -s unlimited || exit 77; ");
+  if (without.status != 77) {
+    CHECK(without.errors == "");
+    CHECK(without.out() == "another stack, 2 arguments, LD_PRELOAD unset\n40 MiB deep\n");
+    // There is no room for the largest one.
+    const ChildResult little = deep("ulimit -S -s unlimited; ulimit -v 400000; ");
+    CHECK(little.errors == "");
+    CHECK(little.out() == without.out());
+  }
+}
+
 TEST_CASE("main() may end its thread alone, or be cancelled while it waits") {
   const std::string where = built("test/unmodified_programs-where");
   for (const std::string how : {"pthread_exit", "pthread_cancel", "cancel_itself"}) {
@@ -130,7 +148,17 @@ TEST_CASE("a script runs in a task if the interpreter can that the kernel execut
   CHECK(run({too_many}).status == 126);
   CHECK(run({too_many}).errors.find(std::strerror(ELOOP)) != std::string::npos);
   CHECK(run({script("no end of line", "#!" + where)}).out().starts_with("another stack"));
-  CHECK(run({script("no interpreter", "#! \n")}).status == 126);
+  // As execvp() does, of which the kernel's execve() knows nothing.
+  for (const std::string head : {"", "\n", "#! \n"}) {
+    const std::string by_shell =
+        script("no interpreter", head + "echo $0 $*; " + where + " 0; exit 3\n");
+    const ChildResult ran = run({"--children", by_shell, "a", "b"});
+    REQUIRE(ran.lines.size() == 2);
+    CHECK(ran.lines[0].text == by_shell + " a b");
+    CHECK(ran.lines[1].text.starts_with("another stack"));
+    CHECK(ran.status == 3);
+  }
+  CHECK(run({script("empty", "")}).status == 0);
   const std::string missing = script("missing", "#!/no/such/interpreter\n");
   CHECK(run({missing}).status == 127);
   CHECK(run({missing}).errors == "fiber-run: '/no/such/interpreter', the interpreter of '" +

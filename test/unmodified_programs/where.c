@@ -1,7 +1,8 @@
 /* Says on which stack main() runs, and what it was given. With a second argument "pthread_exit" or
    "pthread_cancel", its thread ends before the last one, by itself or by that one; with
    "cancel_itself" the request comes before the wait. With "stack" it says whether main() runs on the
-   stack that its thread is said to have; with "executable", how its memory may be used. */
+   stack that its thread is said to have; with "executable", how its memory may be used; with "deep"
+   it uses 40 MiB of the stack. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <stdio.h>
@@ -56,6 +57,15 @@ static void say_how_memory_may_be_used(const void* at) {
   if (maps != NULL) fclose(maps);
 }
 
+static int sink;
+
+static void go_down(int times) {
+  volatile char frame[1024];
+  frame[0] = (char)times;
+  if (times > 0) go_down(times - 1);
+  sink += frame[0];
+}
+
 int main(int count, char** arguments) {
   char line[512];
   int local = 0, found = 0;
@@ -73,5 +83,9 @@ int main(int count, char** arguments) {
   if (cancels || itself || (count > 2 && strcmp(arguments[2], "pthread_exit") == 0)) end_thread();
   if (count > 2 && strcmp(arguments[2], "stack") == 0) say_whether_on_own_stack();
   if (count > 2 && strcmp(arguments[2], "executable") == 0) say_how_memory_may_be_used(&local);
+  if (count > 2 && strcmp(arguments[2], "deep") == 0) {
+    go_down(40 * 1024);
+    printf("40 MiB deep\n");
+  }
   return count > 1 ? atoi(arguments[1]) : 0;
 }
