@@ -60,8 +60,8 @@ struct RealTimer {
   static itimerval put_away() noexcept {
     // The clock of another thread's loop is not this thread's to read.
     const bool is_ours = away->call_.task().loop() == own_loop();
-    const std::int64_t left = is_ours ? away->due_ - away->call_.now()
-                                      : away->left_ - (monotonic() - away->since_);
+    const std::int64_t left =
+        is_ours ? away->due_ - away->call_.now() : away->left_ - (monotonic() - away->since_);
     return {.it_interval = timeval_of(away->interval_),
             .it_value = timeval_of(std::max<std::int64_t>(left, 1000))};
   }
