@@ -1,5 +1,7 @@
-// A small web application: notes that are kept as JSON-like text, a page, live changes over a
-// WebSocket, and the usual surroundings: a middleware, a clean-up, an access log.
+// notes_server: a small web application with a page, live changes and an access log.
+//
+// Notes are kept as JSON-like text. The changes go over a WebSocket, and there are a middleware and
+// a clean-up, too.
 //
 //   notes_server [port]
 //
