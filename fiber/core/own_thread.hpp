@@ -15,6 +15,7 @@
 #include <fiber/config.hpp>
 #include <fiber/core/context.hpp>
 #include <fiber/core/list.hpp>
+#include <fiber/core/stack.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -121,6 +122,7 @@ class OwnThread {
   std::vector<PerThreadBase*> variables_;  // their variables of the thread that the helper serves
   pthread_t helper_{};
   int id_ = 0;
+  Stack parked_;  // the helper's own stack; only a sanitizer uses it
   const int process_;
   // The helper waits at these barriers until it is to end. A wait at a barrier uses nothing of the
   // helper's that the fiber uses meanwhile, such as errno, and no library replaces

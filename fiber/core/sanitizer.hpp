@@ -59,16 +59,16 @@ inline void stack_taken([[maybe_unused]] Stack* stack) noexcept {
 #endif
 }
 
-// The thread's own stack is left for good at `sp`: one of its fibers calls exit().
+// The thread's own stack is left for good: one of its fibers calls exit().
 #if defined(FIBER_ASAN)
 __attribute__((no_sanitize("address"), noinline)) inline void own_stack_abandoned(
-    Stack* own, const void* sp) noexcept {
+    Stack* own) noexcept {
   if (own->base == nullptr) return;
   __lsan_register_root_region(own->base, own->size);
   if (own->fake_stack == nullptr) return;
   // Locals whose address is taken lie in fake frames on the heap; the stack has pointers to them.
   const auto* end = reinterpret_cast<void* const*>(own->base + own->size);
-  for (auto* word = static_cast<void* const*>(sp); word < end; ++word) {
+  for (auto* word = static_cast<void* const*>(own->left_at); word < end; ++word) {
     void *begin, *after;
     if (__asan_addr_is_in_fake_stack(own->fake_stack, *word, &begin, &after) != nullptr)
       __lsan_register_root_region(begin, static_cast<std::size_t>(static_cast<std::byte*>(after) -
@@ -76,7 +76,7 @@ __attribute__((no_sanitize("address"), noinline)) inline void own_stack_abandone
   }
 }
 #else
-inline void own_stack_abandoned(Stack*, const void*) noexcept {}
+inline void own_stack_abandoned(Stack*) noexcept {}
 #endif
 
 inline void stack_destroyed(Stack* stack) noexcept {
@@ -109,6 +109,7 @@ inline __attribute__((always_inline)) void leave([[maybe_unused]] Stack* from,
                                                  [[maybe_unused]] Stack* to,
                                                  [[maybe_unused]] bool last) noexcept {
 #if defined(FIBER_ASAN)
+  from->left_at = __builtin_frame_address(0);
   __sanitizer_start_switch_fiber(last ? nullptr : &from->fake_stack, to->base, to->size);
 #endif
 #if defined(FIBER_TSAN)
@@ -128,6 +129,26 @@ inline __attribute__((always_inline)) void arrive([[maybe_unused]] Stack* on,
   __sanitizer_finish_switch_fiber(on->fake_stack, static_cast<const void**>(base),
                                   first ? &from->size : nullptr);
   on->fake_stack = nullptr;
+#endif
+}
+
+// Called right after a fiber on `on` got the thread pointer of a parked thread for the first time,
+// and right before that thread has it back for good. AddressSanitizer finds the bounds of the
+// running stack by the thread pointer; `parked` keeps those of the parked thread.
+inline __attribute__((always_inline)) void thread_lent([[maybe_unused]] Stack* parked,
+                                                       [[maybe_unused]] Stack* on) noexcept {
+#if defined(FIBER_ASAN)
+  __sanitizer_start_switch_fiber(&parked->fake_stack, on->base, on->size);
+  __sanitizer_finish_switch_fiber(
+      nullptr, static_cast<const void**>(static_cast<void*>(&parked->base)), &parked->size);
+#endif
+}
+
+inline __attribute__((always_inline)) void thread_taken_back(
+    [[maybe_unused]] Stack* parked) noexcept {
+#if defined(FIBER_ASAN)
+  __sanitizer_start_switch_fiber(nullptr, parked->base, parked->size);
+  __sanitizer_finish_switch_fiber(parked->fake_stack, nullptr, nullptr);
 #endif
 }
 

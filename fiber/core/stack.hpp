@@ -86,6 +86,9 @@ struct Stack {
   std::uint32_t uses = 0;
   std::uint32_t valgrind_id = 0;
   void* fake_stack = nullptr;  // for AddressSanitizer, while the stack is switched out
+#if defined(FIBER_ASAN)
+  const void* left_at = nullptr;  // the frame that has switched
+#endif
   void* tsan_fiber = nullptr;  // for ThreadSanitizer
 
   // Returns the address where frames start; they grow down from here.

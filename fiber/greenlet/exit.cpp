@@ -43,7 +43,7 @@ void GreenletThread::thread_exits() noexcept {
   }
   // The thread is being ended by pthread_exit, or the process by exit, in a greenlet that is not
   // main.
-  if (current != main) core::sanitizer::own_stack_abandoned(&thread.own_stack, main->context.sp);
+  if (current != main) core::sanitizer::own_stack_abandoned(&thread.own_stack);
   current->state = GreenletState::dead;
   main->state = GreenletState::dead;
   GreenletObject* root = main;

@@ -178,9 +178,8 @@ int setitimer_(itimer_which which, const itimerval* value, itimerval* before) no
   const itimerval was = was_away ? RealTimer::put_away() : itimerval{};
   itimerval old{};
   if (real().setitimer(which, value, &old) != 0) return -1;
-  if (before != nullptr) *before = was_away ? was : old;
   RealTimer::changed(call, value->it_value.tv_sec != 0 || value->it_value.tv_usec != 0);
-  return 0;
+  return before == nullptr || give(before, was_away ? was : old) ? 0 : -1;
 }
 
 int getitimer_(itimer_which which, itimerval* value) noexcept {
@@ -188,8 +187,7 @@ int getitimer_(itimer_which which, itimerval* value) noexcept {
     return real().getitimer(which, value);
   const RealTimer::Lock lock;
   if (RealTimer::away == nullptr) return real().getitimer(which, value);
-  *value = RealTimer::put_away();
-  return 0;
+  return give(value, RealTimer::put_away()) ? 0 : -1;
 }
 
 useconds_t ualarm_(useconds_t value, useconds_t interval) noexcept {

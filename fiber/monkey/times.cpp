@@ -27,7 +27,10 @@ unsigned sleep_(unsigned seconds) noexcept {
   const Call call;
   if (!call) return real().sleep(seconds);
   const std::int64_t left = sleep_for(call, seconds * kSecond);
-  return static_cast<unsigned>(left / kSecond);  // whole seconds, as in glibc
+  // Whole seconds, as in glibc. An alarm that was due at a whole second wakes the task a little
+  // later, which takes no second away.
+  constexpr std::int64_t kLateness = kSecond / 100;
+  return static_cast<unsigned>((left + kLateness) / kSecond);
 }
 
 int usleep_(useconds_t microseconds) noexcept {

@@ -3,6 +3,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstdint>
 
 #include <sys/time.h>
 
@@ -240,13 +241,40 @@ TEST_CASE("the time that is left is told while the task waits") {
     const Handles handles(first_handler);
     const auto task = asyncio::create_task([] {
       itimerval left{};
-      CHECK(calls::getitimer(left) == 0);
+      CHECK(calls::getitimer(&left) == 0);
       CHECK(left.it_value.tv_sec >= 990);
       CHECK(calls::alarm(1000) >= 990);
     });
     calls::alarm(1000);
     CHECK(read_for(1s) == "byte");
     await(task);
+  });
+}
+
+TEST_CASE("sleep tells the whole seconds that an alarm has left of it") {
+  run_virtually([] {
+    const Handles handles(first_handler);
+    calls::alarm(1);
+    CHECK(calls::sleep(10) == 9);
+    CHECK(rung[0] == 1);
+  });
+}
+
+TEST_CASE("a timer's value that cannot be written gives EFAULT, and the timer is set") {
+  run_virtually([] {
+    const Handles handles(first_handler);
+    const auto nowhere = reinterpret_cast<itimerval*>(std::uintptr_t{16});
+    const itimerval soon{.it_interval = {}, .it_value = {.tv_sec = 10, .tv_usec = 0}};
+    CHECK(calls::setitimer(soon, nowhere) == -1);
+    CHECK(errno == EFAULT);
+    const auto task = asyncio::create_task([&] {
+      errno = 0;
+      CHECK(calls::getitimer(nowhere) == -1);
+      CHECK(errno == EFAULT);
+    });
+    CHECK(read_for(100s) == "EINTR");
+    await(task);
+    CHECK(rung[0] == 1);
   });
 }
 

@@ -160,7 +160,7 @@ unsigned alarm(unsigned seconds) { return ::alarm(seconds); }
 int setitimer(const itimerval& value, itimerval* before) {
   return ::setitimer(ITIMER_REAL, &value, before);
 }
-int getitimer(itimerval& value) { return ::getitimer(ITIMER_REAL, &value); }
+int getitimer(itimerval* value) { return ::getitimer(ITIMER_REAL, value); }
 int pause() { return ::pause(); }
 void closefrom(int first) { ::closefrom(first); }
 void* dlopen(const char* name, int flags) { return ::dlopen(name, flags); }

@@ -94,7 +94,7 @@ int gethostbyname_r(const char* name, hostent* entry, char* memory, std::size_t 
 unsigned alarm(unsigned seconds);
 // Of ITIMER_REAL.
 int setitimer(const itimerval& value, itimerval* before = nullptr);
-int getitimer(itimerval& value);
+int getitimer(itimerval* value);
 useconds_t ualarm(useconds_t time, useconds_t interval);
 int pause();
 void closefrom(int first);
