@@ -105,21 +105,26 @@ void call_with_room(void (*function)(void* argument), void* argument, std::size_
 }
 
 // While a thread is lent (OwnThread), its record of exceptions stays where it is: no other fiber
-// writes there.
+// writes there. If the fiber that continues will lend itself a thread of its own at once, the
+// pointer is not put back for the few instructions until then.
 FIBER_SWITCHES_STACK void leave_with_record(ThreadState& thread, Context& from, const Context& to,
                                             Stack* stack) noexcept {
   const int error_number = *thread.error_number;
   OwnThread* const lent = thread.lent;
   CxxExceptionState record = {};
-  if (lent != nullptr)
-    lent->take_back();
-  else
+  if (lent != nullptr) {
+    from.stack->awaits_thread = true;
+    if (sanitizer::kFindsStackByThread || !stack->awaits_thread) lent->take_back();
+  } else {
     record = std::exchange(*thread.exceptions, {});
+  }
   leave(thread, from, to, stack);
-  if (lent != nullptr)
+  if (lent != nullptr) {
+    from.stack->awaits_thread = false;
     lent->lend();
-  else
+  } else {
     *thread.exceptions = record;
+  }
   *thread.error_number = error_number;
 }
 

@@ -6,10 +6,10 @@
 // running thread's, and so is this library's: the helper's tls_thread_state points to the state of
 // the served thread, and each PerThread of the helper stands for the served thread's.
 //
-// A switch that leaves the fiber puts the thread pointer back before it jumps, and a switch that
-// returns sets it again, so other fibers never see it. Switches recognise a lent pointer by the
-// record of exceptions (see switch.hpp), which pretends not to be empty meanwhile: all other
-// switches do no extra work.
+// A switch that leaves the fiber puts the thread pointer back before it jumps, unless it goes to
+// another such fiber, and a switch that returns sets it again, so other fibers never see it.
+// Switches recognise a lent pointer by the record of exceptions (see switch.hpp), which pretends
+// not to be empty meanwhile: all other switches do no extra work.
 #pragma once
 
 #include <fiber/config.hpp>

@@ -28,6 +28,13 @@
 
 namespace fiber::core::sanitizer {
 
+// AddressSanitizer finds the bounds of the running stack by the thread pointer.
+#if defined(FIBER_ASAN)
+inline constexpr bool kFindsStackByThread = true;
+#else
+inline constexpr bool kFindsStackByThread = false;
+#endif
+
 inline bool on_valgrind() noexcept {
 #if defined(VALGRIND_STACK_REGISTER)
   return RUNNING_ON_VALGRIND != 0;
@@ -133,8 +140,7 @@ inline __attribute__((always_inline)) void arrive([[maybe_unused]] Stack* on,
 }
 
 // Called right after a fiber on `on` got the thread pointer of a parked thread for the first time,
-// and right before that thread has it back for good. AddressSanitizer finds the bounds of the
-// running stack by the thread pointer; `parked` keeps those of the parked thread.
+// and right before that thread has it back for good. `parked` keeps the bounds of its stack.
 inline __attribute__((always_inline)) void thread_lent([[maybe_unused]] Stack* parked,
                                                        [[maybe_unused]] Stack* on) noexcept {
 #if defined(FIBER_ASAN)

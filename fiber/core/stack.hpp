@@ -85,6 +85,7 @@ struct Stack {
   Nesting nesting{};
   std::uint32_t uses = 0;
   std::uint32_t valgrind_id = 0;
+  bool awaits_thread = false;  // its fiber will lend itself a thread, see own_thread.hpp
   void* fake_stack = nullptr;  // for AddressSanitizer, while the stack is switched out
 #if defined(FIBER_ASAN)
   const void* left_at = nullptr;  // the frame that has switched
