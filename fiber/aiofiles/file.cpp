@@ -139,9 +139,7 @@ std::int64_t tell(FileObject& file) {
 
 std::int64_t truncate(FileObject& file, std::optional<std::int64_t> size) {
   const Turn turn(file);
-  const std::int64_t wanted = size ? *size : file.tell();
-  file.truncate(wanted);
-  return wanted;
+  return file.truncate(size);
 }
 
 void flush(FileObject& file) {

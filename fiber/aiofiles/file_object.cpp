@@ -277,13 +277,15 @@ std::int64_t FileObject::tell() const {
   return position_;
 }
 
-void FileObject::truncate(std::int64_t size) {
+std::int64_t FileObject::truncate(std::optional<std::int64_t> size) {
   if (!mode.writing) throw UnsupportedOperation("File not open for writing");
-  flush();
+  flush();  // first: with appended data, the position goes to the end
+  const std::int64_t wanted = size ? *size : tell();
   drop_ahead();
   const RequestRef cutting = request(Operation::truncate);
-  cutting->offset = size;
+  cutting->offset = wanted;
   if (const long result = carry_out(cutting); result < 0) fail(result);
+  return wanted;
 }
 
 void FileObject::sync() {

@@ -52,7 +52,8 @@ class FileObject final : public core::Counted<FileObject>, public Listener {
   void flush();
   std::int64_t seek(std::int64_t offset, int whence);
   std::int64_t tell() const;
-  void truncate(std::int64_t size);
+  /// Returns the size; that of nullopt is the position.
+  std::int64_t truncate(std::optional<std::int64_t> size);
   void sync();
   void close();
   std::int64_t size() const;

@@ -159,6 +159,20 @@ TEST_CASE("truncate cuts where it is told, or at the position, which stays") {
   });
 }
 
+TEST_CASE("truncate behind appended data cuts nothing, wherever the position was") {
+  const Folder folder;
+  folder.make("old", "0123456789");
+  asyncio::run([&] {
+    const aiofiles::File file = await(aiofiles::open(folder / "old", "a+"));
+    await(file.seek(0));
+    await(file.write("abc"));
+    CHECK(await(file.truncate()) == 13);
+    CHECK(await(file.tell()) == 13);
+    await(file.close());
+    CHECK(folder.content("old") == "0123456789abc");
+  });
+}
+
 TEST_CASE("modes open as Python's do") {
   const Folder folder;
   folder.make("old", "old\n");
