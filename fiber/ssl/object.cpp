@@ -244,6 +244,7 @@ SSLObject SSLContext::wrap_bio(const MemoryBIO& incoming, const MemoryBIO& outgo
 void SSLObject::do_handshake() const { detail::check(object_->handshake()); }
 
 std::string SSLObject::read(std::size_t n) const {
+  if (n == 0) return {};  // for OpenSSL that is a call that would block
   // One call reads no more than one record.
   std::string data(std::min<std::size_t>(n, SSL3_RT_MAX_PLAIN_LENGTH), '\0');
   std::size_t count = 0;

@@ -264,6 +264,7 @@ TEST_CASE("one read returns a record at most, however much is asked for") {
   CHECK(pair.client.read(SIZE_MAX) == std::string(16'384, 'x'));
   CHECK(pair.client.read(SIZE_MAX).size() == 20'000 - 16'384);
   CHECK_THROWS_AS(pair.client.read(SIZE_MAX), ssl::SSLWantReadError);
+  CHECK(pair.client.read(0).empty());
 }
 
 TEST_CASE("channel bindings are the same on both sides, and new for each connection") {
