@@ -88,6 +88,9 @@ Opening::~Opening() {
 
 void Opening::finish() {
   transport_->sockname = SocketAddress::of_socket(transport_->fileno());
+  // Not the address that was connected to: "0.0.0.0" leads to 127.0.0.1.
+  if (const SocketAddress peer = SocketAddress::of_peer(transport_->fileno()))
+    transport_->peername = peer;
   set_nodelay(transport_->fileno(), transport_->sockname.family());
   finished_ = true;
 }
@@ -245,7 +248,6 @@ std::unique_ptr<Opening> open_given(LoopObject& loop, GivenDescriptor& sock,
   auto opening = std::make_unique<Opening>(loop, limit);
   if (layer != nullptr) opening->transport().put_layer(std::move(layer), false);
   set_nonblocking(sock.get());
-  opening->transport().peername = SocketAddress::of_peer(sock.get());
   sock.hand_over([&](UniqueFd&& fd) { opening->transport().open(std::move(fd)); });
   return opening;
 }
