@@ -183,7 +183,7 @@ void start_tls(const Transport& transport, std::shared_ptr<BaseProtocol> protoco
   core::Owner<TransportLayer> layer = sslcontext.maker(false).make_layer(arguments);
   object->check_layer_possible();
   transport.set_protocol(std::move(protocol));
-  object->start_layer(std::move(layer));
+  object->start_layer(std::move(layer), object->reader());
 }
 
 }  // namespace fiber::asyncio::detail

@@ -184,20 +184,12 @@ auto EventLoop::connect_accepted_socket(F&& factory, detail::GivenDescriptor soc
         return detail::accepted_protocol(loop.object(), make, sock, options);
       });
 }
-template <class F, class Options>
-auto EventLoop::create_server(F&& factory, std::vector<std::string> hosts, int port,
-                              const Options& options) const {
+template <class F, detail::hosts Hosts, class Options>
+auto EventLoop::create_server(F&& factory, Hosts hosts, int port, const Options& options) const {
   return detail::Deferred([loop = *this, make = detail::shared_factory(std::forward<F>(factory)),
-                           hosts = std::move(hosts), port, options] {
-    return detail::serve_protocols(loop.object(), make, hosts, port, options);
+                           list = detail::list_of_hosts(std::move(hosts)), port, options] {
+    return detail::serve_protocols(loop.object(), make, list, port, options);
   });
-}
-template <class F, class Options>
-auto EventLoop::create_server(F&& factory, std::string host, int port,
-                              const Options& options) const {
-  std::vector<std::string> hosts;
-  hosts.push_back(std::move(host));
-  return create_server(std::forward<F>(factory), std::move(hosts), port, options);
 }
 template <class F, class Options>
 auto EventLoop::create_server(F&& factory, detail::GivenDescriptor sock,

@@ -3,6 +3,7 @@
 
 #include <fiber/asyncio/base_events.hpp>
 #include <fiber/asyncio/detail/durations.hpp>
+#include <fiber/asyncio/detail/hosts.hpp>
 #include <fiber/asyncio/exceptions.hpp>
 #include <fiber/asyncio/file_descriptor.hpp>
 #include <fiber/contextvars.hpp>
@@ -294,11 +295,9 @@ class FIBER_API EventLoop {
   template <class F, class Options = ConnectAcceptedSocketOptions>
   auto connect_accepted_socket(F&& factory, detail::GivenDescriptor sock,
                                const Options& options = {}) const;
-  template <class F, class Options = CreateServerOptions>
-  auto create_server(F&& factory, std::string host, int port, const Options& options = {}) const;
-  template <class F, class Options = CreateServerOptions>
-  auto create_server(F&& factory, std::vector<std::string> hosts, int port,
-                     const Options& options = {}) const;
+  template <class F, detail::hosts Hosts = std::vector<std::string>,
+            class Options = CreateServerOptions>
+  auto create_server(F&& factory, Hosts hosts, int port, const Options& options = {}) const;
   template <class F, class Options = CreateServerOptions>
   auto create_server(F&& factory, detail::GivenDescriptor sock, const Options& options = {}) const;
   template <class F, class Options = CreateUnixServerOptions>

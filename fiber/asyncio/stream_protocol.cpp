@@ -13,6 +13,8 @@ StreamReaderProtocol::~StreamReaderProtocol() { reader_->set_source(nullptr); }
 void StreamReaderProtocol::connection_made(const Transport& transport) {
   transport_ = transport;
   reader_->set_source(this);
+  if (detail::TransportObject* stream = transport.object().stream())
+    stream->fed_by_protocol(*reader_, connected_ != nullptr);
   if (!connected_) return;
   const auto task =
       EventLoop(&reader_->loop())

@@ -18,7 +18,7 @@ namespace fiber::asyncio {
 class FIBER_API StreamReaderProtocol : public Protocol, private detail::ReadSource {
  public:
   /// `connected(reader, writer)` is called, in a task of its own, when the connection is made, as
-  /// by start_server().
+  /// by start_server(); with it, the writer's start_tls() is the server's side of the handshake.
   explicit StreamReaderProtocol(
       const StreamReader& reader,
       std::function<void(StreamReader&, StreamWriter&)> connected = nullptr);

@@ -60,9 +60,10 @@ class FIBER_API ReaderObject : public HandledObject<ReaderObject> {
   void feed_data(std::string_view data);
   void feed_eof();
 
-  /// Removes and returns the bytes that came and were not read.
+  /// Removes and returns the bytes that came and were not read; the source counts as resumed.
   std::string take_buffered() {
     reclaim();
+    paused_ = false;
     return buffer_.take(buffer_.size());
   }
 

@@ -68,11 +68,11 @@ void start_tls(TransportObject& transport, const ssl_argument& sslcontext,
     throw TypeError("sslcontext is expected to be an instance of ssl::SSLContext");
   if (!transport.is_socket()) refuse_start_tls(&transport);
   LayerArguments arguments = layer_arguments(options);
-  arguments.server_side = transport.server != nullptr;
+  arguments.server_side = transport.is_server_side();
   arguments.server_hostname = options.server_hostname;
   transport.drain();
   if (transport.is_closing()) throw ConnectionResetError("Connection lost");
-  transport.start_layer(sslcontext.maker(false).make_layer(arguments));
+  transport.start_layer(sslcontext.maker(false).make_layer(arguments), transport.stream_reader());
 }
 
 // --- servers ------------------------------------------------------------------------------------

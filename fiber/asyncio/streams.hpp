@@ -171,6 +171,9 @@ class FIBER_API StreamWriter {
   void writelines(R&& pieces) const {
     write(detail::joined(pieces));
   }
+  void writelines(std::initializer_list<std::string_view> pieces) const {
+    write(detail::joined(pieces));
+  }
   /// Makes the other side read the end, after the written data. This side can read on. Throws
   /// NotImplementedError over TLS, where it is impossible.
   void write_eof() const { checked()->write_eof(); }
@@ -386,19 +389,12 @@ inline auto open_unix_connection(std::string path, OpenUnixConnectionOptions opt
 /// Listens at a host (a name, an address, "" for all interfaces, or several of these) and a port
 /// (0: chosen by the system, see Server::sockets); await it. Throws gaierror, OSError. Python:
 /// asyncio.start_server.
-template <client_connected_callback F>
-auto start_server(F&& callback, std::vector<std::string> hosts, int port,
-                  StartServerOptions options = {}) {
-  return detail::Deferred([callback = detail::as_client_connected(std::forward<F>(callback)),
-                           hosts = std::move(hosts), port, options]() mutable {
-    return detail::serve(std::move(callback), hosts, port, options);
-  });
-}
-template <client_connected_callback F>
-auto start_server(F&& callback, std::string host, int port, StartServerOptions options = {}) {
-  std::vector<std::string> hosts;
-  hosts.push_back(std::move(host));
-  return asyncio::start_server(std::forward<F>(callback), std::move(hosts), port, options);
+template <client_connected_callback F, detail::hosts Hosts = std::vector<std::string>>
+auto start_server(F&& callback, Hosts hosts, int port, StartServerOptions options = {}) {
+  return detail::Deferred(
+      [callback = detail::as_client_connected(std::forward<F>(callback)),
+       list = detail::list_of_hosts(std::move(hosts)), port,
+       options]() mutable { return detail::serve(std::move(callback), list, port, options); });
 }
 /// Takes over a bound stream socket, which stays the caller's if this throws: RuntimeError if a
 /// connection or another server has it already, ValueError, OSError; or if the result is never

@@ -11,6 +11,7 @@
 
 #include <concepts>
 #include <cstddef>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -130,6 +131,9 @@ class FIBER_API WriteTransport : public virtual BaseTransport {
   /// Writes the pieces one after the other.
   template <detail::range_of_text R>
   void writelines(R&& pieces) const {
+    write(detail::joined(pieces));
+  }
+  void writelines(std::initializer_list<std::string_view> pieces) const {
     write(detail::joined(pieces));
   }
   /// Makes the other side read the end, after the written data. Throws NotImplementedError over

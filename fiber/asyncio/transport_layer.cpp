@@ -96,12 +96,12 @@ void TransportObject::check_layer_possible() const {
   if (lost_) throw ConnectionResetError("Connection lost");
 }
 
-void TransportObject::start_layer(core::Owner<TransportLayer> layer) {
+void TransportObject::start_layer(core::Owner<TransportLayer> layer, ReaderObject* reader) {
   check_layer_possible();
   // Bytes that have come belong to the layer: data sent in the open must not pass for protected
   // data.
   try {
-    if (reader_ != nullptr) layer->received_before(reader_->take_buffered());
+    if (reader != nullptr) layer->received_before(reader->take_buffered());
     put_layer(std::move(layer), true);
     if (reader_ != nullptr) reader_->set_source(this);
     user_paused_ = false;

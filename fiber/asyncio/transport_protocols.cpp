@@ -56,6 +56,11 @@ void TransportObject::set_protocol(std::shared_ptr<BaseProtocol> protocol) {
     speak_to(std::move(protocol));
 }
 
+void TransportObject::fed_by_protocol(ReaderObject& reader, bool serves) noexcept {
+  fed_reader_ = core::Ref<ReaderObject>(&reader);
+  serves_ = serves;
+}
+
 bool TransportObject::is_reading() const noexcept { return !is_closing() && !user_paused_; }
 
 void TransportObject::pause_by_user() {

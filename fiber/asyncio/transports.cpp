@@ -472,7 +472,8 @@ void TransportObject::write_eof() {
 }
 
 void TransportObject::drain() {
-  if (reader_ != nullptr && reader_->exception()) std::rethrow_exception(reader_->exception());
+  const ReaderObject* reader = stream_reader();
+  if (reader != nullptr && reader->exception()) std::rethrow_exception(reader->exception());
   // Lets a loop of write() and drain() see the end of the connection.
   if (is_closing()) asyncio::await(asyncio::sleep(0));
   if (stream_lost_) throw ConnectionResetError("Connection lost");

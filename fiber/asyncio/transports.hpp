@@ -71,7 +71,8 @@ class FIBER_API TransportObject final : public HandledObject<TransportObject>,
   /// Throws RuntimeError or ConnectionResetError if a layer cannot be started now.
   void check_layer_possible() const;
   /// Puts a layer on top and waits for its handshake; if that fails, the connection is closed.
-  void start_layer(core::Owner<TransportLayer> layer);
+  /// The layer gets what the reader has buffered.
+  void start_layer(core::Owner<TransportLayer> layer, ReaderObject* reader);
 
   void write(std::string_view data);
   void write_eof();
@@ -101,6 +102,14 @@ class FIBER_API TransportObject final : public HandledObject<TransportObject>,
   }
 
   ReaderObject* reader() const noexcept { return reader_; }
+  /// Returns the reader of the stream, also if a StreamReaderProtocol feeds it; null without one.
+  ReaderObject* stream_reader() const noexcept {
+    return reader_ != nullptr ? reader_ : fed_reader_.get();
+  }
+  /// Called by the StreamReaderProtocol of this connection. `serves`: as a server's.
+  void fed_by_protocol(ReaderObject& reader, bool serves) noexcept;
+  /// Whether a handshake on the stream is that of a server.
+  bool is_server_side() const noexcept { return fed_reader_ ? serves_ : server != nullptr; }
 
   // --- with a protocol (transport_protocols.cpp) ---
   // Makes the protocol get the received data from now on, in the current context. Throws TypeError.
@@ -242,6 +251,8 @@ class FIBER_API TransportObject final : public HandledObject<TransportObject>,
   Step read_step_;
   Step write_step_;
   Step lost_step_;
+  core::Ref<ReaderObject> fed_reader_;
+  bool serves_ = false;
 };
 
 }  // namespace fiber::asyncio::detail

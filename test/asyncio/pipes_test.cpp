@@ -337,6 +337,24 @@ TEST_CASE("StreamReaderProtocol serves streams over create_server; StreamWriter 
   });
 }
 
+TEST_CASE("a writer over a StreamReaderProtocol drains with the error of its reader") {
+  Events say;
+  asyncio::run([&] {
+    const auto loop = asyncio::get_running_loop();
+    auto [ours, theirs] = sockets::socketpair();
+    const asyncio::StreamReader reader;
+    const auto [transport, protocol] = await(loop.create_connection(
+        [&] { return std::make_shared<asyncio::StreamReaderProtocol>(reader); }, std::move(ours)));
+    const asyncio::StreamWriter writer(transport);
+    theirs.close();
+    writer.write("x");
+    say(thrown_by([&] { await(writer.wait_closed()); }));
+    say(thrown_by([&] { await(writer.drain()); }));
+  });
+  CHECK(say.take() ==
+        "BrokenPipeError('[Errno 32] Broken pipe') BrokenPipeError('[Errno 32] Broken pipe')");
+}
+
 TEST_CASE("subprocess_exec: pipes, output, exit, in an order that is right") {
   Events say;
   asyncio::run([&] {

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <chrono>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -77,6 +78,26 @@ TEST_CASE("a server listens at several hosts, each once") {
           await(asyncio::open_connection(socket.getsockname().host(), socket.port()));
       CHECK(await(reader.readline()) == "hello\n");
     }
+  });
+}
+
+TEST_CASE("hosts may be a list in braces, of any length") {
+  asyncio::run([] {
+    const auto loop = asyncio::get_running_loop();
+    const auto make = [] { return std::make_shared<asyncio::Protocol>(); };
+    const auto at = [](const asyncio::Server& server) {
+      std::string hosts;
+      for (const asyncio::Socket& socket : server.sockets())
+        hosts += socket.getsockname().host() + " ";
+      return hosts;
+    };
+    CHECK(at(await(asyncio::start_server(until_the_end, {"127.0.0.1"}, 0))) == "127.0.0.1 ");
+    CHECK(at(await(asyncio::start_server(until_the_end, {"127.0.0.1", "127.0.0.2"}, 0))) ==
+          "127.0.0.1 127.0.0.2 ");
+    CHECK(at(await(loop.create_server(make, {"127.0.0.1", "127.0.0.2"}, 0))) ==
+          "127.0.0.1 127.0.0.2 ");
+    CHECK_THROWS_AS(await(asyncio::start_server(until_the_end, {}, 0)), fiber::OSError);
+    CHECK_THROWS_AS(await(loop.create_server(make, {}, 0)), fiber::OSError);
   });
 }
 

@@ -294,6 +294,19 @@ TEST_CASE("a connection tells its two addresses, and may come from a given one")
   });
 }
 
+TEST_CASE("the address of the other side is the one that was reached") {
+  asyncio::run([] {
+    const auto server = await(asyncio::start_server([](auto&, auto&) {}, "0.0.0.0", 0));
+    const int port = server.sockets().at(0).port();
+    const auto [reader, writer] = await(asyncio::open_connection("0.0.0.0", port));
+    CHECK(fiber::asyncio::repr(writer.peername()) == "('127.0.0.1', " + std::to_string(port) + ")");
+    writer.close();
+    await(writer.wait_closed());
+    server.close();
+    await(server.wait_closed());
+  });
+}
+
 TEST_CASE("a connect that is cancelled leaves nothing behind") {
   asyncio::run([] {
     const auto server = await(serve(echo));
@@ -313,8 +326,10 @@ TEST_CASE("writelines sends the pieces one after the other") {
   asyncio::run([] {
     auto [a, b] = make_pair_of_streams();
     a.second.writelines(std::vector<std::string>{"one ", "two ", "three"});
+    a.second.writelines({" four", std::string(" five")});
+    a.second.transport().writelines({" six", " seven"});
     a.second.close();
-    CHECK(await(b.first.read()) == "one two three");
+    CHECK(await(b.first.read()) == "one two three four five six seven");
   });
 }
 

@@ -1,3 +1,5 @@
+#include <fiber/socket.hpp>
+
 #include <doctest/doctest.h>
 
 #include <chrono>
@@ -72,6 +74,80 @@ TEST_CASE("start_tls: data sent in the open ahead of the handshake is not taken 
     writer.write("STARTTLS\nINJECTED\n");
     const std::string alert = await(reader.read());
     finish(server);
+  });
+  CHECK(events.take() == "STARTTLS\n SSLError('[SSL: WRONG_VERSION_NUMBER] wrong version number')");
+}
+
+namespace {
+
+// Accepts a connection by hand, and serves it through a StreamReaderProtocol.
+void serve_one(const fiber::socket::socket& listener, auto callback) {
+  const auto loop = asyncio::get_running_loop();
+  const int fd = await(loop.sock_accept(listener)).first;
+  asyncio::Event served;
+  await(loop.connect_accepted_socket(
+      [&] {
+        return std::make_shared<asyncio::StreamReaderProtocol>(
+            StreamReader(), [&](StreamReader& reader, StreamWriter& writer) {
+              callback(reader, writer);
+              served.set();
+            });
+      },
+      fiber::socket::socket::from_fd(fd)));
+  await(served.wait());
+}
+
+fiber::socket::socket listening_socket() {
+  fiber::socket::socket listener(AF_INET, SOCK_STREAM);
+  listener.bind({"127.0.0.1", 0});
+  listener.listen();
+  listener.setblocking(false);
+  return listener;
+}
+
+}  // namespace
+
+TEST_CASE("start_tls of a StreamReaderProtocol with a callback is the server's") {
+  Events events;
+  asyncio::run([&] {
+    const auto listener = listening_socket();
+    const auto serving = asyncio::create_task([&] {
+      serve_one(listener, [&](StreamReader& reader, StreamWriter& writer) {
+        events(await(reader.readline()));
+        writer.write("ready\n");
+        await(writer.start_tls(server_context()));
+        events(await(reader.readline()));
+        hang_up(writer);
+      });
+    });
+    auto [reader, writer] =
+        await(asyncio::open_connection("127.0.0.1", listener.getsockname().port()));
+    writer.write("STARTTLS\n");
+    CHECK(await(reader.readline()) == "ready\n");
+    await(writer.start_tls(client_context(), {.server_hostname = "localhost"}));
+    writer.write("hello\n");
+    await(serving);
+    hang_up(writer);
+  });
+  CHECK(events.take() == "STARTTLS\n hello\n");
+}
+
+TEST_CASE("start_tls of a StreamReaderProtocol does not take data sent in the open for secure") {
+  Events events;
+  asyncio::run([&] {
+    const auto listener = listening_socket();
+    const auto serving = asyncio::create_task([&] {
+      serve_one(listener, [&](StreamReader& reader, StreamWriter& writer) {
+        events(await(reader.readline()));
+        events(thrown_by([&] { await(writer.start_tls(server_context())); }));
+      });
+    });
+    auto [reader, writer] =
+        await(asyncio::open_connection("127.0.0.1", listener.getsockname().port()));
+    writer.write("STARTTLS\nINJECTED\n");
+    await(serving);
+    const std::string alert = await(reader.read());
+    hang_up(writer);
   });
   CHECK(events.take() == "STARTTLS\n SSLError('[SSL: WRONG_VERSION_NUMBER] wrong version number')");
 }
