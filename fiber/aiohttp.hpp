@@ -158,7 +158,8 @@ class Traces;
 
 /// The body of a response, decompressed as it arrives. Functions that wait throw
 /// ClientPayloadError, ServerTimeoutError, TimeoutError (total) or ClientConnectionError (closed)
-/// once the bytes received before have been read. One task at a time may wait.
+/// once the bytes received before have been read; after release() they throw at once. One task at a
+/// time may wait.
 /// Python: aiohttp.StreamReader.
 class FIBER_API StreamReader {
  public:
@@ -228,7 +229,8 @@ class FIBER_API ClientResponse {
   /// Returns the charset that Content-Type names, or "".
   std::string charset() const;
 
-  /// Returns the rest of the body; further calls return the same bytes. Throws like `content`.
+  /// Returns the rest of the body; further calls return the same bytes, also after release(). Throws
+  /// like `content`.
   asyncio::Coroutine<std::string> read();
   /// Like read(), converted from `encoding` (by default charset(), then UTF-8) to UTF-8, malformed
   /// characters as U+FFFD. Throws LookupError for an unknown `encoding`; an unknown charset() is

@@ -60,18 +60,32 @@ bool Exchange::has_head() {
   return transfer_.has_head();
 }
 
-// Waits for the head, and reports redirects to the traces.
+// Waits for the head, and reports redirects to the traces, and the body that they send again.
 void Exchange::wait_for_head_telling() {
-  if (transfer_.request().body && !upload_) {
-    // A trace may wait, while a redirect changes the request.
-    const http::Outgoing request = transfer_.request();
-    traces_->chunk_sent(request.method, request.url, request.body.bytes());
-  }
+  // A trace may wait, while a redirect changes the request: all that it gets is a copy.
+  http::Body body = upload_ ? http::Body() : transfer_.request().body;
+  const auto tell_body = [&](const std::string& method, const std::string& url) {
+    if (body) traces_->chunk_sent(method, url, body.bytes());
+  };
+  const auto tell_of_last = [&] {
+    const std::string method = transfer_.request().method;
+    const std::string url = transfer_.request().url;
+    tell_body(method, url);
+  };
+  tell_of_last();
   for (std::size_t told = 0;;) {
     wait_until([&] { return has_head() || transfer_.history().size() > told; });
     for (; told < transfer_.history().size(); ++told) {
       const http::Hop hop = transfer_.history()[told];
       traces_->redirect(hop);
+      const bool is_last = told + 1 == transfer_.history().size();
+      const http::Hop next = is_last ? http::Hop{} : transfer_.history()[told + 1];
+      const std::string& method = is_last ? transfer_.request().method : next.method;
+      if (method != hop.method || hop.head.status == 303) body = {};
+      if (is_last)
+        tell_of_last();
+      else
+        tell_body(next.method, next.head.url);
     }
     if (transfer_.has_head() && told == transfer_.history().size()) return;
   }
@@ -149,6 +163,8 @@ std::pair<asyncio::StreamReader, asyncio::StreamWriter> Exchange::take_connectio
 }
 
 void Exchange::take_turn() {
+  // The bytes that have arrived before release() are gone as well: how many have is chance.
+  if (closed_) throw ClientConnectionResetError("Connection closed");
   // Decompressing may go on for long without waiting: other tasks get a turn.
   constexpr std::size_t turn = 256 * 1024;
   if (taken_ >= turn) {
@@ -158,7 +174,7 @@ void Exchange::take_turn() {
 }
 
 std::string Exchange::read(std::size_t n) {
-  if (n == 0) return {};
+  if (n == 0 && !closed_) return {};
   take_turn();
   wait_until([this] { return transfer_.available() > 0 || at_eof(); });
   std::string piece = transfer_.take(n);

@@ -2,6 +2,7 @@
 
 #include <fiber/aiohttp/receive_head.hpp>
 #include <fiber/asyncio/streams.hpp>
+#include <fiber/http/compression.hpp>
 #include <fiber/http/parser.hpp>
 #include <fiber/http/quoting.hpp>
 
@@ -100,6 +101,37 @@ struct ClientObject {
 };
 
 namespace {
+
+// Returns the path as a target: quoted, from the root, without a fragment.
+std::string quoted(std::string_view path) {
+  path = path.substr(0, path.find('#'));
+  std::string target = http::quote(path, "!\"$%&'()*+,/:;<=>?@[\\]^`{|}");
+  const bool is_whole = target == "*" || target.find("://") < target.find_first_of("/?");
+  return is_whole || target.starts_with('/') ? target : "/" + target;
+}
+
+std::optional<std::string> unpacked(std::string_view bytes, http::Wrapping wrapping) {
+  using Result = http::Decompressor::Result;
+  constexpr std::size_t kPiece = 64 * 1024;
+  http::Decompressor decompressor(wrapping);
+  std::string out;
+  for (;;) {
+    const Result result = decompressor.feed(bytes, out, kPiece);
+    if (result == Result::end) return out;
+    if (result != Result::more_output) return std::nullopt;
+  }
+}
+
+// Returns the body without its coding. A server may call the raw format deflate, too.
+std::optional<std::string> decompressed(const TestResponse& response) {
+  const std::string coding = response.headers.get("Content-Encoding");
+  if (response.body.empty()) return std::nullopt;
+  if (http::equal_ignoring_case(coding, "gzip"))
+    return unpacked(response.body, http::Wrapping::gzip);
+  if (!http::equal_ignoring_case(coding, "deflate")) return std::nullopt;
+  auto body = unpacked(response.body, http::Wrapping::zlib);
+  return body ? body : unpacked(response.body, http::Wrapping::raw);
+}
 
 std::string_view path_of(std::string_view target) { return target.substr(0, target.find('?')); }
 
@@ -257,7 +289,7 @@ TestResponse TestClient::send(const std::string& method, const std::string& path
                               const TestRequestOptions& options) const {
   detail::ClientObject& client = *object_;
   std::string verb = method;
-  std::string target = path;
+  std::string target = detail::quoted(path);
   http::append_query(target, options.params);
   TestRequestOptions given = options;
   for (int redirects = 0;; ++redirects) {
@@ -277,6 +309,7 @@ TestResponse TestClient::send(const std::string& method, const std::string& path
     for (const std::string& field : response.headers.getall("Set-Cookie"))
       detail::keep_cookie(client, target, field);
     response.redirects = redirects;
+    response.decompressed = detail::decompressed(response);
     const bool moves = response.status == 301 || response.status == 302 || response.status == 303 ||
                        response.status == 307 || response.status == 308;
     constexpr int kMost = 10;

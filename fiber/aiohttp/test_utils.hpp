@@ -68,16 +68,20 @@ struct TestResponse {
   int status = 0;              ///< 404, for example
   std::string reason = {};     ///< "Not Found"
   http::Headers headers = {};  ///< repeated fields by getall()
-  std::string body = {};       ///< as received, decompressed
+  std::string body = {};       ///< as received
   int redirects = 0;           ///< number of redirects that were followed
+  /// The body without its Content-Encoding, gzip or deflate; nothing for a body without one, and
+  /// for bytes that are not of that encoding.
+  std::optional<std::string> decompressed = {};
 
-  bool ok() const noexcept { return status < 400; }          ///< below 400
-  const std::string& text() const noexcept { return body; }  ///< the body
-  const std::string& read() const noexcept { return body; }  ///< the body
-  /// The body, parsed by Json::parse: response.json<nlohmann::json>().
+  bool ok() const noexcept { return status < 400; }  ///< below 400
+  /// The body, decompressed.
+  const std::string& text() const noexcept { return decompressed ? *decompressed : body; }
+  const std::string& read() const noexcept { return text(); }  ///< the body, decompressed
+  /// The body, decompressed, parsed by Json::parse: response.json<nlohmann::json>().
   template <class Json>
   Json json() const {
-    return Json::parse(body);
+    return Json::parse(text());
   }
 };
 
@@ -113,7 +117,8 @@ struct TestRequestOptions {
 
 /// Keeps connections and cookies between requests. A counted reference. For asyncio::with, which
 /// starts the server, and closes client and server. get(), post() and so on, from http::Verbs, call
-/// request(), with a path as the URL.
+/// request(), with a path as the URL: as in Python, what no target may have is quoted, a fragment
+/// is not sent, and a slash at the beginning may be left out.
 class FIBER_API TestClient : public http::Verbs<TestClient, TestRequestOptions> {
  public:
   explicit TestClient(const TestServer& server);

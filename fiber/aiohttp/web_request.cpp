@@ -287,8 +287,11 @@ const Form& Request::read_form() {
     read_multipart_form();
   } else if (type == "application/x-www-form-urlencoded") {
     Form fields;
+    // The end of a line behind a form is no part of its last value.
+    std::string text = decoded();
+    text.erase(text.find_last_not_of(" \t\n\r\v\f") + 1);
     // What the escapes stand for is in the charset, too.
-    for (auto& [name, value] : fields_of(decoded(), http::is_latin1(charset())))
+    for (auto& [name, value] : fields_of(text, http::is_latin1(charset())))
       fields.add(std::move(name), PostField(std::move(value)));
     form = std::move(fields);
   } else {

@@ -97,7 +97,18 @@ void Headers::add(std::string_view name, std::string_view value) {
 }
 
 void Headers::update(const Headers& other) {
-  for (const auto& [name, value] : other) set(name, value);
+  if (&other == this) return;
+  const auto& added = other.items();
+  for (auto item = added.begin(); item != added.end(); ++item) {
+    // A name that `other` has several times replaces the values here, and keeps its own.
+    const bool repeated = std::any_of(added.begin(), item, [&](const value_type& earlier) {
+      return equal_ignoring_case(earlier.first, item->first);
+    });
+    if (repeated)
+      add(item->first, item->second);
+    else
+      set(item->first, item->second);
+  }
 }
 
 bool Headers::erase(std::string_view name) {

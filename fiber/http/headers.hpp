@@ -43,7 +43,7 @@ class FIBER_API Headers {
   void set(std::string_view name, std::string_view value);
   /// Adds a value, also if the name has values already.
   void add(std::string_view name, std::string_view value);
-  /// d.update(other): set() for each field of `other`.
+  /// d.update(other): the fields of `other`, repeated ones too, replace those of their names.
   void update(const Headers& other);
   /// Removes every value of that name; false if there was none.
   bool erase(std::string_view name);

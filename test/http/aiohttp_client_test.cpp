@@ -55,6 +55,23 @@ TEST_CASE("history has the redirects, closed, with what was asked for") {
   });
 }
 
+TEST_CASE("a field that is given twice is sent twice, by a request and by its session") {
+  HttpServer server;
+  aiohttp::CIMultiDict twice;
+  twice.add("X-One", "1");
+  twice.add("x-one", "2");
+  aiohttp::SessionOptions options;
+  options.headers.add("X-Two", "3");
+  options.headers.add("X-Two", "4");
+  options.headers.add("X-One", "0");
+  with_session(options, [&](aiohttp::ClientSession& session) {
+    auto response = await(session.get(server.url("/fixed"), {.headers = twice}));
+    const aiohttp::CIMultiDict& sent = response.request_info.headers;
+    CHECK(sent.getall("X-One") == Strings{"1", "2"});
+    CHECK(sent.getall("X-Two") == Strings{"3", "4"});
+  });
+}
+
 TEST_CASE("lines come with their ends, however the body arrives") {
   HttpServer server;
   server.answer_with("/lines", answer("one\n\r\ntwo--\n\nthree"));

@@ -299,6 +299,18 @@ TEST_CASE("leaving the scope of a response that has not been read closes its con
     auto response = await(session.get(server.url("/stalled")));
     response.release();
     CHECK_THROWS_AS(await(response.read()), aiohttp::ClientConnectionError);
+    // It makes no difference whether the whole body has arrived.
+    std::optional<aiohttp::ClientResponse> kept;
+    std::optional<aiohttp::ClientResponse> known;
+    asyncio::with(session.get(server.url("/fixed")), [&](auto& unread) { kept = unread; });
+    CHECK_THROWS_AS(await(kept->text()), aiohttp::ClientConnectionError);
+    CHECK_THROWS_AS(await(kept->content.read(2)), aiohttp::ClientConnectionError);
+    CHECK_THROWS_AS(await(kept->content.readline()), aiohttp::ClientConnectionError);
+    asyncio::with(session.get(server.url("/fixed")), [&](auto& read) {
+      CHECK(await(read.read()) == "hello");
+      known = read;
+    });
+    CHECK(await(known->text()) == "hello");
   });
 }
 

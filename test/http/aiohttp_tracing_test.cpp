@@ -78,8 +78,12 @@ TEST_CASE("traces see a request from its start to its end") {
     await(response.text());
     await(response.read());
     CHECK(seen == Strings{"start POST /redirect-as/307?/fixed", "sent body",
-                          "redirect POST /redirect-as/307?/fixed 307", "end 200 mine",
+                          "redirect POST /redirect-as/307?/fixed 307", "sent body", "end 200 mine",
                           "received hello"});
+    seen.clear();
+    await(session.post(server.url("/redirect-as/302?/fixed"), {.data = "body"}));
+    CHECK(seen == Strings{"start POST /redirect-as/302?/fixed", "sent body",
+                          "redirect POST /redirect-as/302?/fixed 302", "end 200 -"});
     seen.clear();
     await(session.get(server.url("/fixed"), {.params = {{"a", "b"}}}));
     CHECK(seen == Strings{"start GET /fixed?a=b", "end 200 -"});

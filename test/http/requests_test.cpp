@@ -475,6 +475,13 @@ TEST_CASE("header dictionaries ignore case and keep order and spelling") {
   headers.set("X-Token", "3");
   CHECK(headers.getall("X-TOKEN") == std::vector<std::string>{"3"});
   CHECK(headers == requests::CaseInsensitiveDict{{"ACCEPT", "b"}, {"X-TOKEN", "3"}});
+  requests::CaseInsensitiveDict twice{{"x-token", "4"}};
+  twice.add("X-Token", "5");
+  headers.update(twice);
+  headers.update(headers);
+  CHECK(headers.getall("X-TOKEN") == std::vector<std::string>{"4", "5"});
+  CHECK(headers.begin()->first == "Accept");
+  CHECK(headers.size() == 3);
   CHECK(headers.erase("accept"));
   CHECK_FALSE(headers.contains("Accept"));
 }

@@ -147,6 +147,22 @@ TEST_CASE("cookies come back as they were set") {
   });
 }
 
+TEST_CASE("a TestClient quotes its paths") {
+  web::Application app;
+  app.router().add_get("/{tail:.*}", [](web::Request& request) {
+    return web::Response({.text = std::string(request.raw_path())});
+  });
+  with_app(app, [](TestClient& client) {
+    const auto text = [&](const std::string& path) { return await(client.get(path)).text(); };
+    CHECK(text("/a b?c d#e") == "/a%20b?c%20d");
+    CHECK(text("/\xC3\xA9/%41") == "/%C3%A9/%41");
+    CHECK(text("a/b") == "/a/b");
+    CHECK(text("") == "/");
+    CHECK(text("?x=1:2") == "/?x=1:2");
+    CHECK(await(client.get("/a b#f", {.params = {{"c", "d e"}}})).text() == "/a%20b?c=d%20e");
+  });
+}
+
 TEST_CASE("targets of every form") {
   web::Application app;
   app.router().add_get("/{name}", [](web::Request& request) {
@@ -276,6 +292,14 @@ TEST_CASE("forms of both kinds") {
   with_app(app, [](TestClient& client) {
     CHECK(await(client.post("/", {.data = http::Params{{"a", "1 &"}, {"b", ""}}})).text() ==
           "a=1 &;b=;");
+    // A file as an editor leaves it, by `curl --data-binary @file`.
+    const http::Headers urlencoded{{"Content-Type", "application/x-www-form-urlencoded"}};
+    const auto form = [&](const std::string& body) {
+      return await(client.post("/", {.data = body, .headers = urlencoded})).text();
+    };
+    CHECK(form("a=1&b=2\r\n") == "a=1;b=2;");
+    CHECK(form("a= 1\nb%20 \n\n") == "a= 1\nb ;");
+    CHECK(form(" \n").empty());
     const std::string parts =
         "preamble\r\n--B\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\none\r\n--x\r\n"
         "--B\r\nContent-Disposition: form-data; name=f; filename=\"n \\\" m\"\r\n"
