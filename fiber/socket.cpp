@@ -95,7 +95,10 @@ void socket::shutdown(int how) const {
 
 // --- connections --------------------------------------------------------------------------------
 
-void socket::bind(const address& where) const {
+void socket::bind(const address& given) const {
+  // Python's "" is the family's own address of all interfaces.
+  const bool any = family_ == AF_INET6 && given == address("", given.port());
+  const address where = any ? address("::", given.port()) : given;
   if (::bind(fileno(), where.data(), where.size()) != 0) raise_os_error(errno, where.text());
 }
 

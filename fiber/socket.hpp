@@ -68,7 +68,8 @@ class FIBER_API socket {
   /// Shuts down one direction or both: SHUT_RD, SHUT_WR, SHUT_RDWR.
   void shutdown(int how) const;
 
-  /// Gives the socket its own address. Throws OSError (EADDRINUSE, EACCES, ...).
+  /// Gives the socket its own address; {"", 80}: all interfaces, of IPv6 too. Throws OSError
+  /// (EADDRINUSE, EACCES, ...).
   void bind(const address& where) const;
   /// Listens. `backlog`: the number of connections that may wait to be accepted.
   void listen(int backlog = 128) const;

@@ -328,7 +328,7 @@ class FIBER_API EventLoop {
                  const Options& options = {}) const;
 
   /// Looks names up, on a thread of the default executor unless the host is an address; await it.
-  /// Throws gaierror.
+  /// Throws gaierror; ValueError for letters beyond ASCII that no host can have (IDNA).
   auto getaddrinfo(std::string host, int port) const;
   auto getaddrinfo(std::string host, int port, const GetaddrinfoOptions& options) const;
   /// Returns host and service; `flags` are NI_ constants.

@@ -1,5 +1,6 @@
 #include <fiber/asyncio/sock.hpp>
 
+#include <fiber/asyncio/idna.hpp>
 #include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/waiter.hpp>
 #include <fiber/platform/thread.hpp>
@@ -52,13 +53,16 @@ void check_address(const std::string& host, int port) {
 std::vector<AddressInfo> look_up(const std::string& host, int port,
                                  const GetaddrinfoOptions& options) {
   check_address(host, port);
+  const bool ascii = std::all_of(host.begin(), host.end(),
+                                 [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+  const std::string name = ascii ? host : to_ascii(host);
   addrinfo hints{};
   hints.ai_family = options.family;
   hints.ai_socktype = options.type;
   hints.ai_protocol = options.proto;
   hints.ai_flags = options.flags | AI_NUMERICSERV;
   addrinfo* list = nullptr;
-  const int error = ::getaddrinfo(host.empty() ? nullptr : host.c_str(),
+  const int error = ::getaddrinfo(name.empty() ? nullptr : name.c_str(),
                                   std::to_string(port).c_str(), &hints, &list);
   if (error == EAI_SYSTEM) raise_os_error(errno, host);
   if (error != 0) throw gaierror(error, host);

@@ -36,7 +36,8 @@ class FIBER_API SocketAddress {
   /// Makes the empty address, of a socket that is not bound or connected.
   SocketAddress() noexcept = default;
   /// Makes a numeric IPv4 or IPv6 address; a scope may follow an IPv6 address ("fe80::1%eth0",
-  /// "fe80::1%2"). Throws ValueError for any other host: see loop.getaddrinfo.
+  /// "fe80::1%2"). As in Python, "" is 0.0.0.0, and "<broadcast>" 255.255.255.255. Throws
+  /// ValueError for any other host: see loop.getaddrinfo.
   SocketAddress(std::string_view host, int port);
   /// Makes an IPv6 address: Python's four numbers.
   SocketAddress(std::string_view host, int port, std::uint32_t flowinfo, std::uint32_t scope_id);

@@ -57,7 +57,9 @@ std::string scope_name(std::uint32_t scope) {
 SocketAddress::SocketAddress(std::string_view host, int port) {
   if (port < 0 || port > kHighestPort) throw ValueError("port must be 0-65535");
   detail::refuse_null_bytes(host);
-  const std::string text(host);
+  const std::string text(host.empty()            ? "0.0.0.0"
+                         : host == "<broadcast>" ? "255.255.255.255"
+                                                 : host);
   const std::size_t percent = text.find('%');
   const auto network_port = htons(static_cast<std::uint16_t>(port));
   auto& four = reinterpret_cast<sockaddr_in&>(storage_);

@@ -1,7 +1,7 @@
 #include <fiber/ssl/object.hpp>
 
+#include <fiber/asyncio/idna.hpp>
 #include <fiber/ssl/errors.hpp>
-#include <fiber/ssl/idna.hpp>
 #include <fiber/ssl/objects.hpp>
 
 #include <algorithm>
@@ -30,7 +30,7 @@ SslObject::SslObject(std::shared_ptr<ContextObject> its_context,
     throw ValueError("server_hostname can only be specified in client mode");
   if (hostname.starts_with('.'))
     throw ValueError("server_hostname cannot be an empty string or start with a leading dot.");
-  server_hostname = to_ascii(hostname);
+  server_hostname = asyncio::detail::to_ascii(hostname);
   if (server_hostname.find('\0') != std::string::npos)
     throw ValueError("server_hostname has a null character in it");
   if (!server && context->check_hostname && server_hostname.empty())

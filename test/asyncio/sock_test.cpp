@@ -243,6 +243,19 @@ TEST_CASE("an address is looked up without a thread, a name in the default execu
   });
 }
 
+TEST_CASE("a host with letters beyond ASCII is looked up as IDNA has it") {
+  asyncio::run([] {
+    const auto loop = asyncio::get_running_loop();
+    // "localhost" in letters of full width.
+    const std::string wide = "\uff4c\uff4f\uff43\uff41\uff4c\uff48\uff4f\uff53\uff54";
+    const auto found = await(loop.getaddrinfo(wide, 80, {.family = AF_INET}));
+    REQUIRE_FALSE(found.empty());
+    CHECK(found[0].address.host() == "127.0.0.1");
+    CHECK_THROWS_AS(await(loop.getaddrinfo("b\u00fccher..example", 80)), fiber::ValueError);
+    CHECK_THROWS_AS(await(loop.getaddrinfo("b\u00fccher.invalid", 80)), asyncio::gaierror);
+  });
+}
+
 TEST_CASE("getnameinfo gives numbers when they are asked for") {
   asyncio::run([] {
     const auto loop = asyncio::get_running_loop();

@@ -139,6 +139,17 @@ TEST_CASE("accept, connect, and the addresses of both sides") {
         "ConnectionRefusedError('[Errno 111] Connection refused: " + nobody.text() + "')");
 }
 
+TEST_CASE("an empty host stands for all interfaces, and \"<broadcast>\" for everybody") {
+  sockets::socket four(AF_INET, SOCK_DGRAM);
+  four.bind({"", 0});
+  CHECK(four.getsockname().host() == "0.0.0.0");
+  sockets::socket six(AF_INET6, SOCK_DGRAM);
+  six.bind({"", 0});
+  CHECK(six.getsockname().host() == "::");
+  CHECK(asyncio::repr(SocketAddress("<broadcast>", 9)) == "('255.255.255.255', 9)");
+  CHECK(SocketAddress::parse(":80").text() == "0.0.0.0:80");
+}
+
 TEST_CASE("UDP in five lines, in the loop") {
   asyncio::run([] {
     const auto loop = asyncio::get_running_loop();

@@ -11,7 +11,7 @@
 #include "support/events.hpp"
 #include "support/locales.hpp"
 
-#include <fiber/ssl/idna.hpp>
+#include <fiber/asyncio/idna.hpp>
 
 namespace ssl = fiber::ssl;
 using support::certificates;
@@ -202,7 +202,7 @@ TEST_CASE("certificates between PEM and DER, and their times") {
 }
 
 TEST_CASE("names of hosts in other scripts") {
-  using ssl::detail::to_ascii;
+  using fiber::asyncio::detail::to_ascii;
   CHECK(to_ascii("Example.ORG") == "Example.ORG");
   CHECK(to_ascii("") == "");
   CHECK(to_ascii("b\u00fccher.example") == "xn--bcher-kva.example");

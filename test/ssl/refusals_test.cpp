@@ -217,6 +217,7 @@ TEST_CASE("SNI: the callback chooses the context, refuses, or fails") {
     seen += name.value_or("-") + (context == main_context ? "+" : "?");
     if (name == "other.example") object.context(other_context);
     if (name == "refused.example") return ssl::ALERT_DESCRIPTION_UNRECOGNIZED_NAME;
+    if (name == "revoked.example") return ssl::ALERT_DESCRIPTION_CERTIFICATE_REVOKED;
     if (name == "fails.example") throw fiber::ValueError("a bug");
     if (name == "waits.example") asyncio::await(asyncio::sleep(std::chrono::seconds(1)));
     return std::nullopt;
@@ -227,6 +228,8 @@ TEST_CASE("SNI: the callback chooses the context, refuses, or fails") {
   CHECK(seen == "localhost+other.example+-+");
   CHECK(talk(main_context, client_context(), "refused.example").client ==
         "SSLError('[SSL: TLSV1_UNRECOGNIZED_NAME] tlsv1 unrecognized name')");
+  CHECK(talk(main_context, client_context(), "revoked.example").client ==
+        "SSLError('[SSL: SSLV3_ALERT_CERTIFICATE_REVOKED] sslv3 alert certificate revoked')");
   const Told told = talk(main_context, client_context(), "fails.example");
   CHECK(told.client ==
         "SSLError('[SSL: SSLV3_ALERT_HANDSHAKE_FAILURE] sslv3 alert handshake failure')");

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-namespace fiber::ssl::detail {
+namespace fiber::asyncio::detail {
 
 /// Returns "xn--bcher-kva.example" for "bücher.example"; ASCII stays unchanged. Takes UTF-8.
 /// Letters of the Latin, Greek, Cyrillic and Armenian scripts become lower case; letters of other
@@ -15,4 +15,4 @@ namespace fiber::ssl::detail {
 /// their letters first (NFC).
 FIBER_API std::string to_ascii(std::string_view host);
 
-}  // namespace fiber::ssl::detail
+}  // namespace fiber::asyncio::detail

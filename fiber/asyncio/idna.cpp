@@ -1,11 +1,11 @@
-#include <fiber/ssl/idna.hpp>
+#include <fiber/asyncio/idna.hpp>
 
 #include <fiber/exceptions.hpp>
 
 #include <algorithm>
 #include <cstdint>
 
-namespace fiber::ssl::detail {
+namespace fiber::asyncio::detail {
 namespace {
 
 [[noreturn]] void refuse(std::string_view host, const std::string& why) {
@@ -177,4 +177,4 @@ std::string to_ascii(std::string_view host) {
   return ascii;
 }
 
-}  // namespace fiber::ssl::detail
+}  // namespace fiber::asyncio::detail
