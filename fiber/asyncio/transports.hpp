@@ -109,7 +109,7 @@ class FIBER_API TransportObject final : public HandledObject<TransportObject>,
   /// Called by the StreamReaderProtocol of this connection. `serves`: as a server's.
   void fed_by_protocol(ReaderObject& reader, bool serves) noexcept;
   /// Whether a handshake on the stream is that of a server.
-  bool is_server_side() const noexcept { return fed_reader_ ? serves_ : server != nullptr; }
+  bool is_server_side() const noexcept { return serves_ || server != nullptr; }
 
   // --- with a protocol (transport_protocols.cpp) ---
   // Makes the protocol get the received data from now on, in the current context. Throws TypeError.

@@ -132,6 +132,38 @@ TEST_CASE("start_tls of a StreamReaderProtocol with a callback is the server's")
   CHECK(events.take() == "STARTTLS\n hello\n");
 }
 
+TEST_CASE("start_tls of a server's StreamReaderProtocol without a callback is the server's") {
+  asyncio::run([] {
+    struct Kept : asyncio::StreamReaderProtocol {
+      using StreamReaderProtocol::StreamReaderProtocol;
+      void connection_made(const asyncio::Transport& its) override {
+        StreamReaderProtocol::connection_made(its);
+        transport = its;
+        made.set();
+      }
+      asyncio::Transport transport;
+      asyncio::Event made;
+    };
+    const StreamReader theirs;
+    const auto protocol = std::make_shared<Kept>(theirs);
+    const auto server =
+        await(asyncio::get_running_loop().create_server([&] { return protocol; }, "127.0.0.1", 0));
+    auto [reader, writer] =
+        await(asyncio::open_connection("127.0.0.1", server.sockets()[0].port()));
+    await(protocol->made.wait());
+    const StreamWriter answers(protocol->transport);
+    const auto serving = asyncio::create_task([&] { await(answers.start_tls(server_context())); });
+    await(writer.start_tls(client_context(), {.server_hostname = "localhost"}));
+    await(serving);
+    writer.write("secret\n");
+    CHECK(await(theirs.readline()) == "secret\n");
+    answers.close();
+    hang_up(writer);
+    protocol->transport = {};
+    finish(server);
+  });
+}
+
 TEST_CASE("start_tls of a StreamReaderProtocol does not take data sent in the open for secure") {
   Events events;
   asyncio::run([&] {
