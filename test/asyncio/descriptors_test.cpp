@@ -317,3 +317,22 @@ TEST_CASE("an object that a reader holds may watch other descriptors in its dest
     ::close(file);
   });
 }
+
+TEST_CASE("of one descriptor the reader is called before the writer") {
+  Pair ends;
+  send(ends.other, "x");
+  Trace trace;
+  run([&] {
+    const auto loop = get_running_loop();
+    loop.add_writer(ends.one, [&, loop] {
+      trace("writer");
+      loop.remove_writer(ends.one);
+    });
+    loop.add_reader(ends.one, [&, loop] {
+      trace("reader");
+      loop.remove_reader(ends.one);
+    });
+    turns(2);
+  });
+  CHECK(trace.take() == "[2] reader | [2] writer");
+}

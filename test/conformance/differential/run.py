@@ -107,6 +107,9 @@ def main():
     if len(failures) > arguments.show:
         print('also:', *(text.split('\n', 1)[0].split()[1] for text, _, _ in failures))
     print(coverage.summary(arguments.full))
+    if compared == 0:
+        print('nothing was compared: start this with Python 3.13')
+        return 77
     return 1 if failures else 0
 
 
