@@ -1,6 +1,7 @@
 #include <fiber/aiohttp/web_log.hpp>
 
 #include <fiber/aiohttp/web_protocol.hpp>
+#include <fiber/aiohttp/web_response_object.hpp>
 #include <fiber/exceptions.hpp>
 #include <fiber/exceptions/repr.hpp>
 
@@ -41,12 +42,31 @@ std::string local_time() {
 
 double seconds(asyncio::nanoseconds time) { return std::chrono::duration<double>(time).count(); }
 
+// Returns a field of the response as it was sent, "-" if it was not. Type and length are no fields
+// of `headers` unless the handler has put them there.
+std::string field_of(const ResponseObject& response, const std::string& name) {
+  const bool empty = response.status < 200 || response.status == 204 || response.status == 304;
+  if (http::equal_ignoring_case(name, "Content-Length")) {
+    if (empty || response.chunked) return "-";
+    const auto* whole = dynamic_cast<const BodyResponseObject*>(&response);
+    if (whole != nullptr && (whole->has_body || !response.length))
+      return std::to_string(whole->body.size());
+    return response.length ? std::to_string(*response.length) : "-";
+  }
+  const bool is_type = http::equal_ignoring_case(name, "Content-Type");
+  if (!is_type || empty || response.headers.contains(name)) return response.headers.get(name, "-");
+  const std::string& type = response.content_type;
+  const std::string& charset = response.charset;
+  return (type.empty() ? "application/octet-stream" : type) +
+         (charset.empty() ? "" : "; charset=" + charset);
+}
+
 LogPart header_atom(const std::string& name, char kind) {
   if (kind == 'i')
     return [name](std::string& out, const Request& request, const ResponseObject&,
                   asyncio::nanoseconds) { append_escaped(out, request.headers().get(name, "-")); };
   return [name](std::string& out, const Request&, const ResponseObject& response,
-                asyncio::nanoseconds) { append_escaped(out, response.headers.get(name, "-")); };
+                asyncio::nanoseconds) { append_escaped(out, field_of(response, name)); };
 }
 
 LogPart atom(char kind) {

@@ -434,16 +434,35 @@ TEST_CASE("the access log") {
   app.router().add_get("/a", [](web::Request&) { return web::Response({.text = "four"}); });
   web::ServerOptions options;
   options.access_log = [&](std::string_view line) { lines.emplace_back(line); };
-  options.access_log_format = "%a \"%r\" %s %b %{X}i %{Content-Type}o %%";
+  app.router().add_get("/own", [](web::Request&) {
+    return web::Response({.body = "{}", .headers = {{"Content-Type", "a/b"}, {"X-Own", "1"}}});
+  });
+  app.router().add_get("/empty", [](web::Request&) { return web::Response({.status = 204}); });
+  app.router().add_get("/chunks", [](web::Request& request) {
+    const web::StreamResponse response;
+    await(response.prepare(request));
+    await(response.write("piece"));
+    return response;
+  });
+  options.access_log_format =
+      "%a \"%r\" %s %b %{X}i %{content-type}o %{Content-Length}o %{X-Own}o %%";
   with_app(
       app,
       [](TestClient& client) {
         await(client.get("/a?b", {.headers = {{"X", "\"y"}}}));
         await(client.get("/none"));
+        await(client.get("/own"));
+        await(client.get("/empty"));
+        await(client.get("/chunks"));
       },
       options);
-  CHECK(lines == Events{"127.0.0.1 \"GET /a?b HTTP/1.1\" 200 4 \\x22y - %",
-                        "127.0.0.1 \"GET /none HTTP/1.1\" 404 14 - - %"});
+  const std::string text_plain = "text/plain; charset=utf-8";
+  CHECK(lines ==
+        Events{"127.0.0.1 \"GET /a?b HTTP/1.1\" 200 4 \\x22y " + text_plain + " 4 - %",
+               "127.0.0.1 \"GET /none HTTP/1.1\" 404 14 - " + text_plain + " 14 - %",
+               "127.0.0.1 \"GET /own HTTP/1.1\" 200 2 - a/b 2 1 %",
+               "127.0.0.1 \"GET /empty HTTP/1.1\" 204 0 - - - - %",
+               "127.0.0.1 \"GET /chunks HTTP/1.1\" 200 5 - application/octet-stream - - %"});
   options.access_log_format = "%q";
   CHECK_THROWS_AS(web::Server([](web::Request&) { return web::Response(); }, options),
                   fiber::ValueError);
