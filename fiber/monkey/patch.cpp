@@ -201,6 +201,9 @@ class Registry {
           return;
         count += patch(image, at, *found->second, cancel, true);
       });
+      for (const auto& [at, slot] : slots_)  // copies that were patched before
+        if (slot.is_copy && belongs_to(slot, at, image))
+          count += patch(image, at, *slot.hook, cancel, true);
     });
     if (any) patch_those_that_wake();
     return any ? count : -1;
