@@ -78,6 +78,30 @@ class Mapping {
   bool later_ = false;
 };
 
+// Calls `visit(symbol, name)` for each symbol of an ELF file that is defined there, and has this
+// type; `name` is the offset of its name in the file. A stripped file has its exported symbols.
+template <class Visit>
+void for_each_symbol(const Mapping& mapping, unsigned type, Visit visit) {
+  const auto header = mapping.read<Header>(0, 1);
+  if (header.empty() || std::memcmp(header[0].e_ident, ELFMAG, SELFMAG) != 0) return;
+  const auto sections = mapping.read<Section>(header[0].e_shoff, header[0].e_shnum);
+  for (const auto wanted : {SHT_SYMTAB, SHT_DYNSYM}) {
+    bool found = false;
+    for (const Section& section : sections) {
+      if (section.sh_type != static_cast<ElfW(Word)>(wanted) || section.sh_link >= sections.size())
+        continue;
+      const std::size_t names = sections[section.sh_link].sh_offset;
+      for (const Entry& entry :
+           mapping.read<Entry>(section.sh_offset, section.sh_size / sizeof(Entry))) {
+        if ((entry.st_info & 0xfU) != type || entry.st_shndx == SHN_UNDEF) continue;
+        visit(entry, names + entry.st_name);
+        found = true;
+      }
+    }
+    if (found) break;
+  }
+}
+
 struct Function {
   std::uintptr_t start;  // from the base address of the object
   std::size_t size;
@@ -88,22 +112,9 @@ struct Function {
 class File {
  public:
   explicit File(const char* path) : mapping_(path) {
-    const auto header = mapping_.read<Header>(0, 1);
-    if (header.empty() || std::memcmp(header[0].e_ident, ELFMAG, SELFMAG) != 0) return;
-    const auto sections = mapping_.read<Section>(header[0].e_shoff, header[0].e_shnum);
-    for (const auto wanted : {SHT_SYMTAB, SHT_DYNSYM}) {
-      for (const Section& section : sections) {
-        if (section.sh_type != static_cast<ElfW(Word)>(wanted) ||
-            section.sh_link >= sections.size())
-          continue;
-        const std::size_t names = sections[section.sh_link].sh_offset;
-        for (const Entry& entry :
-             mapping_.read<Entry>(section.sh_offset, section.sh_size / sizeof(Entry)))
-          if ((entry.st_info & 0xf) == STT_FUNC && entry.st_shndx != SHN_UNDEF)
-            functions_.push_back({entry.st_value, entry.st_size, names + entry.st_name});
-      }
-      if (!functions_.empty()) break;
-    }
+    for_each_symbol(mapping_, STT_FUNC, [this](const Entry& entry, std::size_t name) {
+      functions_.push_back({entry.st_value, entry.st_size, name});
+    });
     functions_.shrink_to_fit();
     std::sort(functions_.begin(), functions_.end(), [](const Function& a, const Function& b) {
       return a.start != b.start ? a.start < b.start : a.name < b.name;
@@ -263,6 +274,15 @@ Symbol look_up(const void* address) {
 Symbol find_symbol(const void* address) {
   Symbol found;
   with_room([&] { found = look_up(address); });
+  return found;
+}
+
+std::vector<std::size_t> find_thread_locals(const char* path, bool (*choose)(const char* name)) {
+  std::vector<std::size_t> found;
+  const Mapping mapping(path);
+  for_each_symbol(mapping, STT_TLS, [&](const Entry& entry, std::size_t name) {
+    if (choose(mapping.text(name).c_str())) found.push_back(entry.st_value);
+  });
   return found;
 }
 

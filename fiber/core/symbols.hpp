@@ -1,8 +1,11 @@
 // Names of functions, from the symbol tables of the program and of its shared objects.
 #pragma once
 
+#include <fiber/config.hpp>
+
 #include <cstddef>
 #include <string>
+#include <vector>
 
 namespace fiber::core {
 
@@ -17,6 +20,12 @@ struct Symbol {
 // address in it, and its index is kept for the process. May be called on any thread. Throws
 // std::bad_alloc alone.
 Symbol find_symbol(const void* address);
+
+// Returns where, in its object's block of thread-local storage, each `thread_local` of a file is
+// whose linker name `choose` accepts: bytes from the start of the block. Throws std::bad_alloc
+// alone.
+FIBER_API std::vector<std::size_t> find_thread_locals(const char* path,
+                                                      bool (*choose)(const char* name));
 
 // Forgets the names that were read so far, but not the indices: for programs that count the memory
 // they have left over at their end. May be called on any thread.

@@ -147,6 +147,11 @@ bool Image::contains(const void* address) const noexcept {
   return false;
 }
 
+bool Image::has_thread_locals() const noexcept {
+  return std::any_of(info_.dlpi_phdr, info_.dlpi_phdr + info_.dlpi_phnum,
+                     [](const ElfW(Phdr) & segment) { return segment.p_type == PT_TLS; });
+}
+
 template <class Relocation>
 void Image::visit_table(const Relocation* table, std::size_t bytes, const Visit& visit) const {
   if (table == nullptr || symbols_ == nullptr || strings_ == nullptr) return;

@@ -28,7 +28,9 @@ class Image {
   // The object's own search path for objects: DT_RUNPATH, or else DT_RPATH.
   const char* search_path() const noexcept { return search_path_ != nullptr ? search_path_ : ""; }
   std::uintptr_t base() const noexcept { return info_.dlpi_addr; }
+  bool is_program() const noexcept { return *info_.dlpi_name == '\0'; }
   bool contains(const void* address) const noexcept;
+  bool has_thread_locals() const noexcept;
 
   // Calls `visit(name, slot, is_data)` for every slot with the address of an imported function.
   // `is_data`: the slot is a pointer in the object's data, which the object may have changed.

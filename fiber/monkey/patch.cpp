@@ -1,6 +1,7 @@
 // The registry of patched imports: patches and restores them.
 #include <fiber/exceptions.hpp>
 #include <fiber/monkey.hpp>
+#include <fiber/monkey/call_lists.hpp>
 #include <fiber/monkey/hooks.hpp>
 #include <fiber/monkey/image.hpp>
 #include <fiber/monkey/patches.hpp>
@@ -85,6 +86,7 @@ class Registry {
     detail::real_threads();
     const std::lock_guard lock(mutex_);
     detail::find_state_of_libraries();
+    detail::find_call_lists();
     return patch_locked(choose);
   }
 

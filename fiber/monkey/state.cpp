@@ -127,6 +127,7 @@ struct StateOfThread::Saved {
 StateOfThread::StateOfThread() noexcept {
   // A task with own_thread_state keeps all of its state.
   if (const core::ThreadState* thread = core::tls_thread_state; thread->lent != nullptr) return;
+  calls_.emplace();
   if (tasks_set_locales) locale_ = real_uselocale()(locale_of_thread);
   const OpenSsl* ssl = open_ssl.load(std::memory_order_acquire);
   const Glib* contexts = glib.load(std::memory_order_acquire);
@@ -159,6 +160,7 @@ struct Left {
   locale_t locale = nullptr;
   unsigned long error = 0;
   void* context = nullptr;
+  bool listed = false;
 
   static Left now() noexcept {
     const OpenSsl* ssl = open_ssl.load(std::memory_order_acquire);
@@ -168,6 +170,7 @@ struct Left {
     if (left.locale == locale_of_thread) left.locale = nullptr;
     if (ssl != nullptr) left.error = ssl->peek();
     if (contexts != nullptr) left.context = contexts->top();
+    left.listed = in_listed_call();
     return left;
   }
 };
@@ -191,6 +194,7 @@ void report_left_behind(const asyncio::detail::Step& step) {
   if (left.error != 0 && left.error != before.error) report("errors in OpenSSL's queue");
   if (left.context != nullptr && left.context != before.context)
     report("its GMainContext as the thread's default");
+  if (left.listed && !before.listed) report("a call of Asio in the thread's list of running calls");
 }
 
 }  // namespace

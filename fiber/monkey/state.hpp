@@ -1,6 +1,9 @@
 // State that libraries keep per thread, and that should belong to a task.
 #pragma once
 
+#include <fiber/monkey/call_lists.hpp>
+
+#include <optional>
 #include <span>
 
 namespace fiber::monkey::detail {
@@ -8,8 +11,9 @@ namespace fiber::monkey::detail {
 struct Hook;
 
 // Saves the state that the task has set for its thread, and restores it at the end; other tasks run
-// in between. This state is the locale of uselocale(), OpenSSL's queue of errors, and GLib's stack
-// of default contexts. Costs a few nanoseconds if none of them is in use.
+// in between. This state is the locale of uselocale(), OpenSSL's queue of errors, GLib's stack of
+// default contexts, and Asio's lists of running calls. Costs a few nanoseconds if none of them is
+// in use.
 class StateOfThread {
  public:
   StateOfThread() noexcept;
@@ -19,6 +23,7 @@ class StateOfThread {
 
  private:
   struct Saved;
+  std::optional<TakenCalls> calls_;
   Saved* saved_ = nullptr;
   void* locale_ = nullptr;
 };

@@ -1,12 +1,15 @@
 // Boost.Asio, which is a part of the program: io_context::run() in many tasks of one thread. Asio
-// keeps a list of running calls per thread, so that each task needs own_thread_state.
+// keeps lists of running calls per thread; patched calls take a task's own calls out of them.
 #include <fiber/core/own_thread.hpp>
 
 #include <boost/asio/connect.hpp>
+#include <boost/asio/dispatch.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/read.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/asio/strand.hpp>
 #include <boost/asio/version.hpp>
 #include <boost/asio/write.hpp>
 
@@ -85,7 +88,97 @@ TEST_CASE("Boost.Asio's blocking calls: what is asked of every client") {
            .answer = std::to_string(Nginx::kPageSize)});
 }
 
-TEST_CASE("io_context::run() in ten tasks of one thread") {
+TEST_CASE("io_context::run() in ten plain tasks of one thread") {
+  monkey::patch_all();
+  asyncio::run([] {
+    for (int round = 0; round < 20; ++round) {
+      std::vector<asyncio::Task<std::size_t>> tasks;
+      for (int i = 0; i < 10; ++i)
+        tasks.push_back(asyncio::create_task([] { return Echo().run(); }));
+      for (const auto& task : tasks) CHECK(await(task) == kSize);
+    }
+  });
+  monkey::unpatch();
+}
+
+TEST_CASE("handlers in a strand wait in patched calls, and end in another order than they began") {
+  monkey::patch_all();
+  asyncio::run([] {
+    std::vector<asyncio::Task<void>> tasks;
+    for (int i = 0; i < 10; ++i)
+      tasks.push_back(asyncio::create_task([i] {
+        asio::io_context context;
+        const auto strand = asio::make_strand(context);
+        int steps = 0;
+        for (int turn = 0; turn < 10; ++turn)
+          asio::post(strand, [&, turn] {
+            CHECK(strand.running_in_this_thread());
+            const timespec pause{0, (1 + (i * 7 + turn * 3) % 10) * 100'000};
+            nanosleep(&pause, nullptr);
+            CHECK(strand.running_in_this_thread());
+            CHECK(context.get_executor().running_in_this_thread());
+            asio::dispatch(strand, [&] { ++steps; });  // at once, since this is the strand
+            CHECK(steps == turn + 1);
+          });
+        context.run();
+        CHECK(steps == 10);
+        CHECK(!strand.running_in_this_thread());
+      }));
+    for (const auto& task : tasks) await(task);
+  });
+  monkey::unpatch();
+}
+
+TEST_CASE("a loop that runs in a handler of Asio's leaves the handler's own calls in the list") {
+  monkey::patch_all();
+  asio::io_context outer;
+  bool ran = false;
+  asio::post(outer, [&] {
+    asyncio::run([&] {
+      const auto is_outer = [&] { return outer.get_executor().running_in_this_thread(); };
+      CHECK(is_outer());
+      const auto first = asyncio::create_task([] { return Echo().run(); });
+      const auto second = asyncio::create_task([] { return Echo().run(); });
+      const timespec pause{0, 1'000'000};
+      nanosleep(&pause, nullptr);
+      CHECK(is_outer());
+      CHECK(await(first) == kSize);
+      CHECK(await(second) == kSize);
+      CHECK(is_outer());
+    });
+    CHECK(outer.get_executor().running_in_this_thread());
+    asio::dispatch(outer, [&] { ran = true; });
+    CHECK(ran);
+  });
+  CHECK(outer.run() == 1);
+  CHECK(!outer.get_executor().running_in_this_thread());
+  monkey::unpatch();
+}
+
+TEST_CASE("in debug mode a task is named that awaits in a handler of Asio's") {
+  std::vector<std::string> messages;
+  asyncio::set_log_handler([&](const asyncio::LogRecord& record) {
+    const auto at = record.message.find("> suspended");
+    messages.push_back(at != std::string::npos ? record.message.substr(at) : record.message);
+  });
+  monkey::patch_all();
+  asyncio::Runner runner({.debug = true});
+  runner.run([] {
+    await(asyncio::create_task([] {
+      asio::io_context context;
+      asio::post(context, [] { await(asyncio::sleep(0ms)); });
+      context.run();
+    }));
+  });
+  asyncio::set_log_handler(nullptr);
+  monkey::unpatch();
+  CHECK((messages == std::vector<std::string>{
+                         "> suspended and left a call of Asio in the thread's list of running "
+                         "calls, which other tasks of this thread see. Only patched calls save it: "
+                         "see own_thread_state"}));
+}
+
+TEST_CASE("io_context::run() in ten tasks with the state of threads") {
   if (const char* why = fiber::core::OwnThread::why_not(true)) {
     MESSAGE("not tested: ", why);
     return;
