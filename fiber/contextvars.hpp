@@ -111,8 +111,9 @@ inline ContextObject* context_of(const fiber::detail::GreenletObject& greenlet) 
 /// Gives a greenlet another context, and returns the previous one.
 inline Ref<ContextObject> exchange_context(fiber::detail::GreenletObject& greenlet,
                                            Ref<ContextObject> context) noexcept {
-  return Ref<ContextObject>::adopt(
-      static_cast<ContextObject*>(std::exchange(greenlet.belongings, std::move(context)).detach()));
+  auto* const before = static_cast<ContextObject*>(greenlet.belongings.detach());
+  greenlet.belongings = std::move(context);
+  return Ref<ContextObject>::adopt(before);
 }
 
 /// Makes `context` the current greenlet's as long as this object exists. Throws RuntimeError if

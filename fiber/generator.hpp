@@ -25,6 +25,7 @@
 #include <fiber/generator/values.hpp>
 #include <fiber/standard/ranges.hpp>
 #include <fiber/value.hpp>
+#include <fiber/core/take.hpp>
 
 #include <concepts>
 #include <cstddef>
@@ -222,7 +223,7 @@ class GeneratorSelf : private detail::GeneratorObject {
 
   FIBER_INLINE Send receive() {
     if constexpr (!std::is_void_v<Send>) {
-      void* object = std::exchange(sent, nullptr);
+      void* object = core::take(sent);
       if (object != nullptr)
         return static_cast<Send&&>(*static_cast<std::remove_reference_t<Send>*>(object));
       return nothing();

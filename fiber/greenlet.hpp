@@ -23,6 +23,7 @@
 #include <fiber/exceptions.hpp>
 #include <fiber/greenlet/object.hpp>
 #include <fiber/value.hpp>
+#include <fiber/core/take.hpp>
 
 #include <concepts>
 #include <cstddef>
@@ -203,7 +204,7 @@ class FIBER_API greenlet {
   greenlet(std::nullptr_t) noexcept {}  // NOLINT(google-explicit-constructor)
 
   greenlet(const greenlet& other) noexcept;
-  greenlet(greenlet&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
+  greenlet(greenlet&& other) noexcept : object_(core::take(other.object_)) {}
   greenlet& operator=(const greenlet& other) noexcept;
   greenlet& operator=(greenlet&& other) noexcept;
   ~greenlet();
@@ -344,9 +345,9 @@ class FIBER_API weak_greenlet {
   weak_greenlet() noexcept = default;
   explicit weak_greenlet(const greenlet& g);
   weak_greenlet(const weak_greenlet& other) noexcept;
-  weak_greenlet(weak_greenlet&& other) noexcept : block_(std::exchange(other.block_, nullptr)) {}
+  weak_greenlet(weak_greenlet&& other) noexcept : block_(core::take(other.block_)) {}
   weak_greenlet& operator=(weak_greenlet other) noexcept {
-    std::swap(block_, other.block_);
+    core::swap_pointers(block_, other.block_);
     return *this;
   }
   ~weak_greenlet();

@@ -4,6 +4,7 @@
 #include <fiber/config.hpp>
 #include <fiber/core/type.hpp>
 #include <fiber/exceptions.hpp>
+#include <fiber/core/take.hpp>
 
 #include <concepts>
 #include <cstddef>
@@ -80,7 +81,7 @@ class value {
       reset();
       if (other.type_ != nullptr) {
         other.type_->relocate(other.storage_, storage_);
-        type_ = std::exchange(other.type_, nullptr);
+        type_ = core::take(other.type_);
       }
     }
     return *this;

@@ -269,8 +269,8 @@ FIBER_INLINE fiber::detail::GreenletObject* Turns::next_greenlet(bool fiber_has_
       const Interlude interlude(greenlets->current, between_fibers);
       leaf->run(leaf);
     } else {
-      fiber::detail::GreenletObject* const outer =
-          std::exchange(between_fibers, greenlets->current);
+      fiber::detail::GreenletObject* const outer = between_fibers;
+      between_fibers = greenlets->current;
       greenlets->current->waiting = false;
       leaf->run(leaf);
       greenlets->current->waiting = true;

@@ -16,10 +16,11 @@ class Interlude {
                      fiber::detail::GreenletObject*& between_fibers) noexcept
       : current_(current),
         between_fibers_(between_fibers),
-        outer_(std::exchange(between_fibers, current)),
+        outer_(between_fibers),
         place_(current->context),
         state_(current->state),
         waiting_(std::exchange(current->waiting, false)) {
+    between_fibers = current;
     current->state = fiber::detail::GreenletState::current;
   }
   Interlude(const Interlude&) = delete;

@@ -202,8 +202,8 @@ std::string ReaderObject::readexactly(std::ptrdiff_t n) {
   return data;
 }
 
-ReaderObject::Search ReaderObject::search(std::span<const std::string> separators) {
-  std::size_t shortest = separators.front().size();
+ReaderObject::Search ReaderObject::search(Separators separators) {
+  std::size_t shortest = separators.first->size();
   std::size_t longest = shortest;
   for (const std::string& separator : separators) {
     shortest = std::min(shortest, separator.size());
@@ -243,8 +243,8 @@ constexpr const char* kMissing = "Separator is not found, and chunk exceed the l
 
 }  // namespace
 
-std::string ReaderObject::readuntil(std::span<const std::string> separators) {
-  if (separators.empty()) throw ValueError("Separator should contain at least one element");
+std::string ReaderObject::readuntil(Separators separators) {
+  if (separators.count == 0) throw ValueError("Separator should contain at least one element");
   for (const std::string& separator : separators)
     if (separator.empty()) throw ValueError("Separator should be at least one-byte string");
   begin_read();

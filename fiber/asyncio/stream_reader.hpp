@@ -11,10 +11,10 @@
 #include <fiber/asyncio/handled_object.hpp>
 #include <fiber/asyncio/detail/byte_buffer.hpp>
 #include <fiber/asyncio/waiter.hpp>
+#include <fiber/standard.hpp>
 
 #include <cstddef>
 #include <exception>
-#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -33,6 +33,16 @@ class ReadSource {
   ~ReadSource() = default;
 };
 
+/// The separators of one readuntil(); a std::span of them would take longer to compile than a
+/// StreamReader without it.
+struct Separators {
+  const std::string* first;
+  std::size_t count;
+
+  const std::string* begin() const noexcept { return first; }
+  const std::string* end() const noexcept { return first + count; }
+};
+
 class FIBER_API ReaderObject : public HandledObject<ReaderObject> {
  public:
   ReaderObject(LoopObject& loop, std::size_t limit);
@@ -43,7 +53,7 @@ class FIBER_API ReaderObject : public HandledObject<ReaderObject> {
   std::size_t readinto(std::span<char> out);
   std::string readline();
   std::string readexactly(std::ptrdiff_t n);
-  std::string readuntil(std::span<const std::string> separators);
+  std::string readuntil(Separators separators);
   /// Waits for the end, as read(-1) does. The data is still to be read.
   void wait_for_end();
   std::string take_all();
@@ -125,7 +135,7 @@ class FIBER_API ReaderObject : public HandledObject<ReaderObject> {
     Found found;
     std::size_t size;  ///< yes: with the separator; missing, too_long: the part before it
   };
-  Search search(std::span<const std::string> separators);
+  Search search(Separators separators);
 
   bool eof_ = false;
   bool paused_ = false;

@@ -77,7 +77,7 @@ class FIBER_API StreamReader {
   }
   auto readuntil(std::vector<std::string> separators) const {
     return detail::Deferred([object = checked(), separators = std::move(separators)] {
-      return object->readuntil(separators);
+      return object->readuntil({separators.data(), separators.size()});
     });
   }
   auto readuntil(std::initializer_list<std::string> separators) const {

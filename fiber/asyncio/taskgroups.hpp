@@ -5,6 +5,7 @@
 #include <fiber/asyncio/with.hpp>
 #include <fiber/core/list.hpp>
 #include <fiber/exceptiongroup.hpp>
+#include <fiber/core/take.hpp>
 
 #include <cstddef>
 #include <exception>
@@ -53,7 +54,7 @@ class FIBER_API TaskGroup {
       throw;
     }
     auto task = asyncio::create_task(std::move(object), std::move(options));
-    adopt(std::exchange(place.child, nullptr), task.base());
+    adopt(core::take(place.child), task.base());
     return task;
   }
   /// Refuses a type that no task can run in one line; the result converts to anything.

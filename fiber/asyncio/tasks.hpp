@@ -452,11 +452,13 @@ auto wait(R&& futures, WaitOptions options = {}) {
 /// Takes a list: wait({task1, task2}). Futures of different types come back as references to
 /// futures of any type, which can be compared with the tasks.
 template <class F>
+  requires(!std::same_as<F, FutureRef>)
 auto wait(std::initializer_list<F> futures, WaitOptions options = {}) {
   return asyncio::wait(std::vector<F>(futures), options);
 }
-inline auto wait(std::initializer_list<FutureRef> futures, WaitOptions options = {}) {
-  return asyncio::wait(std::vector<FutureRef>(futures), options);
+template <class F = FutureRef>
+auto wait(std::initializer_list<std::type_identity_t<F>> futures, WaitOptions options = {}) {
+  return asyncio::wait(std::vector<F>(futures), options);
 }
 /// Refuse a range of other things, several arguments, and a time that is no option, in one line;
 /// the result converts to anything.

@@ -6,6 +6,7 @@
 #include <fiber/concurrent/thread.hpp>
 #include <fiber/contextvars.hpp>
 #include <fiber/standard.hpp>
+#include <fiber/core/take.hpp>
 
 #include <concepts>
 #include <optional>
@@ -33,11 +34,22 @@ class FIBER_API ExternalDone : public HandleObject, LoopDependent {
 /// destroyed only in the loop.
 FIBER_API void post_or_drop(ExternalDone* call, bool wanted) noexcept;
 
-/// Deletes an owned call by posting it, for code that may end without having posted it.
-struct PostUnwanted {
-  void operator()(ExternalDone* call) const noexcept { post_or_drop(call, false); }
+/// Owns a call that another thread will post; deletes it by posting, for code that may end without
+/// having posted it.
+class ExternalOwner {
+ public:
+  explicit ExternalOwner(ExternalDone* call) noexcept : call_(call) {}
+  ExternalOwner(ExternalOwner&& other) noexcept : call_(other.release()) {}
+  ExternalOwner& operator=(ExternalOwner&&) = delete;
+  ~ExternalOwner() {
+    if (call_ != nullptr) post_or_drop(call_, false);
+  }
+  /// Gives the call up: the caller posts it.
+  [[nodiscard]] ExternalDone* release() noexcept { return core::take(call_); }
+
+ private:
+  ExternalDone* call_;
 };
-using ExternalOwner = std::unique_ptr<ExternalDone, PostUnwanted>;
 
 template <class T>
 class CopyState final : public ExternalDone {

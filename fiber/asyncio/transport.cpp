@@ -2,6 +2,19 @@
 
 namespace fiber::asyncio {
 
+namespace detail {
+
+std::string joined(std::initializer_list<std::string_view> pieces) {
+  std::size_t size = 0;
+  for (const std::string_view piece : pieces) size += piece.size();
+  std::string all;
+  all.reserve(size);
+  for (const std::string_view piece : pieces) all += piece;
+  return all;
+}
+
+}  // namespace detail
+
 BaseTransport::BaseTransport(detail::AnyTransport& object) noexcept : object_(&object) {
   object_->keep();
 }

@@ -33,6 +33,7 @@ std::string joined(R&& pieces) {
   for (auto&& piece : pieces) all += std::string_view(piece);
   return all;
 }
+FIBER_API std::string joined(std::initializer_list<std::string_view> pieces);
 
 }  // namespace detail
 

@@ -3,9 +3,9 @@
 
 #include <fiber/asyncio/base_tasks.hpp>
 #include <fiber/core/list.hpp>
+#include <fiber/core/take.hpp>
 
 #include <cstdint>
-#include <utility>
 
 namespace fiber::asyncio::detail {
 
@@ -42,7 +42,7 @@ class TaskInLine final : public FutureBase {
     check_result();
   }
   void leave() noexcept {
-    if (WaitingLine* line = std::exchange(line_, nullptr)) line->remove(*this);
+    if (WaitingLine* line = core::take(line_)) line->remove(*this);
   }
 
   core::Links<TaskInLine> links;

@@ -11,8 +11,9 @@
 // next.
 #pragma once
 
+#include <fiber/core/take.hpp>
+
 #include <cstddef>
-#include <utility>
 
 namespace fiber::core {
 
@@ -55,12 +56,11 @@ class List {
   List(const List&) = delete;
   List& operator=(const List&) = delete;
   /// Takes over all elements of `other`.
-  List(List&& other) noexcept
-      : first_(std::exchange(other.first_, nullptr)), last_(std::exchange(other.last_, nullptr)) {}
+  List(List&& other) noexcept : first_(take(other.first_)), last_(take(other.last_)) {}
   /// Takes over all elements of `other`; this list must be empty.
   List& operator=(List&& other) noexcept {
-    first_ = std::exchange(other.first_, nullptr);
-    last_ = std::exchange(other.last_, nullptr);
+    first_ = take(other.first_);
+    last_ = take(other.last_);
     return *this;
   }
 

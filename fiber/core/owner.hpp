@@ -2,7 +2,8 @@
 // costs a compiler ten times as much, and its header includes <ostream>.
 #pragma once
 
-#include <concepts>
+#include <fiber/core/take.hpp>
+
 #include <cstddef>
 #include <type_traits>
 #include <utility>
@@ -16,9 +17,9 @@ class Owner {
   Owner(std::nullptr_t) noexcept {}  // NOLINT(google-explicit-constructor)
   /// Takes over an object made by `new`.
   explicit Owner(T* object) noexcept : object_(object) {}
-  Owner(Owner&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
+  Owner(Owner&& other) noexcept : object_(take(other.object_)) {}
   template <class U>
-    requires std::convertible_to<U*, T*>
+    requires points_to<U, T>
   // NOLINTNEXTLINE(google-explicit-constructor)
   Owner(Owner<U>&& other) noexcept : object_(other.release()) {}
   Owner& operator=(Owner&& other) noexcept {
@@ -30,7 +31,7 @@ class Owner {
   /// Destroys the object; there is no owner while its destructor runs.
   void reset() noexcept { Owner().swap(*this); }
   /// Gives the object up: the caller deletes it.
-  [[nodiscard]] T* release() noexcept { return std::exchange(object_, nullptr); }
+  [[nodiscard]] T* release() noexcept { return take(object_); }
 
   T* get() const noexcept { return object_; }
   T* operator->() const noexcept { return object_; }
@@ -41,7 +42,7 @@ class Owner {
   }
 
  private:
-  void swap(Owner& other) noexcept { std::swap(object_, other.object_); }
+  void swap(Owner& other) noexcept { swap_pointers(object_, other.object_); }
 
   T* object_ = nullptr;
 };
@@ -53,10 +54,10 @@ class Owner<T[]> {
   Owner() noexcept = default;
   Owner(std::nullptr_t) noexcept {}  // NOLINT(google-explicit-constructor)
   explicit Owner(T* first) noexcept : first_(first) {}
-  Owner(Owner&& other) noexcept : first_(std::exchange(other.first_, nullptr)) {}
+  Owner(Owner&& other) noexcept : first_(take(other.first_)) {}
   Owner& operator=(Owner&& other) noexcept {
     Owner dropped(std::move(other));
-    std::swap(first_, dropped.first_);
+    swap_pointers(first_, dropped.first_);
     return *this;
   }
   ~Owner() { delete[] first_; }

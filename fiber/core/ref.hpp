@@ -9,11 +9,11 @@
 // writes them itself, or, with SharedCounted, has a member unreferenced().
 #pragma once
 
+#include <fiber/core/take.hpp>
+
 #include <atomic>
-#include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <utility>
 
 namespace fiber::core {
 
@@ -93,14 +93,14 @@ class Ref {
     return made;
   }
   Ref(const Ref& other) noexcept : Ref(other.object_) {}
-  Ref(Ref&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
+  Ref(Ref&& other) noexcept : object_(take(other.object_)) {}
   Ref& operator=(Ref other) noexcept {
-    std::swap(object_, other.object_);
+    swap_pointers(object_, other.object_);
     return *this;
   }
   /// Converts a reference to an object of a derived type.
   template <class U>
-    requires std::convertible_to<U*, T*>
+    requires points_to<U, T>
   Ref(Ref<U, Kind> other) noexcept  // NOLINT(google-explicit-constructor)
       : object_(other.detach()) {}
   ~Ref() {
@@ -108,7 +108,7 @@ class Ref {
   }
 
   /// Leaves the reference to the caller.
-  [[nodiscard]] T* detach() noexcept { return std::exchange(object_, nullptr); }
+  [[nodiscard]] T* detach() noexcept { return take(object_); }
 
   T* get() const noexcept { return object_; }
   T* operator->() const noexcept { return object_; }

@@ -1,5 +1,5 @@
-// The calls that tell AddressSanitizer, ThreadSanitizer and Valgrind of stacks and switches. Every
-// function is empty, and costs nothing, in a build without them.
+// The calls that tell AddressSanitizer and ThreadSanitizer of stacks and switches. Every function is
+// empty, and costs nothing, in a build without them.
 #pragma once
 
 #include <fiber/config.hpp>
@@ -12,9 +12,6 @@
 #endif
 #if defined(FIBER_TSAN)
 #include <sanitizer/tsan_interface.h>
-#endif
-#if __has_include(<valgrind/memcheck.h>)
-#include <valgrind/memcheck.h>
 #endif
 
 // Functions that change stacks must not be instrumented: they leave on one and return on another.
@@ -34,22 +31,6 @@ inline constexpr bool kFindsStackByThread = true;
 #else
 inline constexpr bool kFindsStackByThread = false;
 #endif
-
-inline bool on_valgrind() noexcept {
-#if defined(VALGRIND_STACK_REGISTER)
-  return RUNNING_ON_VALGRIND != 0;
-#else
-  return false;
-#endif
-}
-
-inline void stack_created([[maybe_unused]] Stack* stack) noexcept {
-#if defined(VALGRIND_STACK_REGISTER)
-  stack->valgrind_id = VALGRIND_STACK_REGISTER(stack->base, stack->base + stack->size);
-  // The data that an earlier fiber left behind is no longer below a stack pointer.
-  VALGRIND_MAKE_MEM_UNDEFINED(stack->base, stack->top() - stack->base);
-#endif
-}
 
 inline void stack_forgotten([[maybe_unused]] Stack* stack) noexcept {
 #if defined(FIBER_TSAN)
@@ -85,13 +66,6 @@ __attribute__((no_sanitize("address"), noinline)) inline void own_stack_abandone
 #else
 inline void own_stack_abandoned(Stack*) noexcept {}
 #endif
-
-inline void stack_destroyed(Stack* stack) noexcept {
-  stack_forgotten(stack);
-#if defined(VALGRIND_STACK_DEREGISTER)
-  VALGRIND_STACK_DEREGISTER(stack->valgrind_id);
-#endif
-}
 
 inline void stack_released([[maybe_unused]] Stack* stack) noexcept {
 #if defined(FIBER_ASAN)

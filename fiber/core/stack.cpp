@@ -3,6 +3,7 @@
 #include <fiber/core/block_pool.hpp>
 #include <fiber/core/copies.hpp>
 #include <fiber/core/sanitizer.hpp>
+#include <fiber/core/valgrind.hpp>
 #include <fiber/exceptions.hpp>
 #include <fiber/platform/memory.hpp>
 
@@ -31,6 +32,12 @@ std::size_t warm_bytes() noexcept { return std::max(std::size_t{16} * 1024, page
 
 std::atomic<long> split_mappings{0};
 
+// Tells the tools that a stack is gone.
+void destroyed(Stack* stack) noexcept {
+  sanitizer::stack_forgotten(stack);
+  valgrind::stack_destroyed(stack);
+}
+
 long mapping_budget() {
   if (stack_limits().map_budget >= 0) return stack_limits().map_budget;
   static const long budget = [] {
@@ -58,7 +65,7 @@ bool refused_for_good(int error) noexcept {
 // Returns the number of stacks guarded: 0 where the kernel has no such call (before Linux 6.15).
 std::size_t install_guards(std::byte* lowest, std::size_t guard, std::size_t stride,
                            std::size_t stacks) noexcept {
-  static std::atomic<bool> kernel_refuses{sanitizer::on_valgrind()};
+  static std::atomic<bool> kernel_refuses{valgrind::running()};
   const StackLimits& limits = stack_limits();
   if (stacks < 2 || !limits.guard_install || limits.refuse_advice != 0 ||
       kernel_refuses.load(std::memory_order_relaxed))
@@ -161,7 +168,7 @@ bool Stack::guards(const void* address) const noexcept {
 
 StackPool::~StackPool() {
   for (const SizeClass& sizes : classes_)
-    for (Stack* stack : sizes.idle) sanitizer::stack_destroyed(stack);
+    for (Stack* stack : sizes.idle) destroyed(stack);
   for (const SizeClass& sizes : classes_)
     if (sizes.in_use != 0) return;  // fibers still run on these stacks: their pages must stay
   for (const SizeClass& sizes : classes_)
@@ -245,7 +252,7 @@ Stack* StackPool::carve(SizeClass& sizes) {
   stack->guard = static_cast<std::uint32_t>(sizes.guard / 4096);
   stack->size_class = static_cast<std::uint32_t>(&sizes - classes_.data());
   stack->shape = sizes.shape;
-  sanitizer::stack_created(stack);
+  valgrind::stack_created(stack);
   return stack;
 }
 
@@ -308,7 +315,7 @@ void StackPool::give_back(Stack* stack) noexcept {
 // Gives all memory of a stack back; its guard stays.
 void StackPool::strip(SizeClass& sizes, Stack* stack) noexcept {
   std::byte* base = stack->base;
-  sanitizer::stack_destroyed(stack);
+  destroyed(stack);
   platform::give_back(base, sizes.size);
   sizes.bare.push_back(base - sizes.guard);
 }

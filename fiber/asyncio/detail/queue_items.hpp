@@ -5,7 +5,6 @@
 #include <fiber/standard.hpp>
 
 #include <cstddef>
-#include <memory>
 #include <type_traits>
 #include <utility>
 #include <vector>

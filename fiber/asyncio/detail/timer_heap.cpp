@@ -5,6 +5,8 @@
 
 namespace fiber::asyncio::detail {
 
+void TimerHeap::grow() { items_.reserve(items_.size() * 2 + 16); }
+
 void TimerHeap::take_due(std::int64_t end, ReadyQueue& ready) noexcept {
   constexpr int kFew = 32;
   for (int taken = 0; !empty() && soonest() < end; ++taken) {

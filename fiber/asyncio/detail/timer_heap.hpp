@@ -30,7 +30,7 @@ class TimerHeap {
   // Reserves room for one more, so that push() needs no memory. Throws std::bad_alloc.
   void reserve() {
     if (items_.size() == items_.capacity()) [[unlikely]]
-      items_.reserve(items_.size() * 2 + 16);
+      grow();
   }
   void push(TimerNode* node) noexcept {
     items_.push_back({node->when, ++sequence_, node});
@@ -68,6 +68,7 @@ class TimerHeap {
     }
   };
 
+  FIBER_API void grow();
   void take_many(std::int64_t end, ReadyQueue& ready);
   static void queue(TimerNode* node, ReadyQueue& ready) noexcept {
     node->position = ready.end();
