@@ -33,9 +33,12 @@ struct Head {
   std::size_t offset;     // in the object's block of thread-local storage
 };
 
-// All heads that have been found. A longer list takes the place of a shorter one, which other
-// threads may be reading, and which stays therefore.
-using Heads = std::vector<Head>;
+// All heads that have been found so far. Later ones take the place of earlier ones, which other
+// threads may be reading, and which are kept therefore.
+struct Heads {
+  std::vector<Head> all;
+  const Heads* before;
+};
 std::atomic<const Heads*> known{nullptr};
 
 // The addresses of the heads in this thread.
@@ -57,7 +60,7 @@ void look_up(const Heads& heads, OfThread& found) noexcept {
   ::dl_iterate_phdr(
       [](dl_phdr_info* info, std::size_t, void* argument) {
         auto& wanted = *static_cast<Search*>(argument);
-        for (const Head& head : wanted.heads) {
+        for (const Head& head : wanted.heads.all) {
           if (head.object != info->dlpi_addr) continue;
           if (info->dlpi_tls_data == nullptr)
             wanted.complete = false;
@@ -111,19 +114,20 @@ bool keep_loaded(const Object& object) noexcept {
          ::dlopen(object.path.c_str(), RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE) != nullptr;
 }
 
+bool is_on(const core::Stack* stack, const void* node) noexcept {
+  const std::less<const void*> before;
+  return node != nullptr && !before(node, stack->base) && before(node, stack);
+}
+
 }  // namespace
 
 TakenCalls::TakenCalls() noexcept {
   const core::Stack* stack = core::tls_thread_state->stack;
-  const std::less<const void*> before;
-  const auto is_here = [&](const Node* node) {
-    return node != nullptr && !before(node, stack->base) && before(node, stack);
-  };
   for_each_list([&](void** at) {
     auto** head = reinterpret_cast<Node**>(at);
-    if (!is_here(*head)) return;
+    if (!is_on(stack, *head)) return;
     Part& part = parts_[count_++] = {head, *head, *head};
-    while (is_here(part.last->next)) part.last = part.last->next;
+    while (is_on(stack, part.last->next)) part.last = part.last->next;
     *head = std::exchange(part.last->next, nullptr);
   });
 }
@@ -135,17 +139,19 @@ TakenCalls::~TakenCalls() {
   }
 }
 
-bool in_listed_call() noexcept {
-  bool found = false;
-  for_each_list([&](void** head) { found = found || *head != nullptr; });
-  return found;
+const void* newest_call_on(const core::Stack* stack) noexcept {
+  const void* newest = nullptr;
+  for_each_list([&](void** head) {
+    if (newest == nullptr && is_on(stack, *head)) newest = *head;
+  });
+  return newest;
 }
 
 void find_call_lists() {
   static std::vector<Object> searched;
   std::vector<Object> objects = loaded_objects();
   const Heads* old = known.load(std::memory_order_relaxed);
-  Heads heads = old != nullptr ? *old : Heads();
+  std::vector<Head> heads = old != nullptr ? old->all : std::vector<Head>();
   for (const Object& object : objects) {
     if (std::find(searched.begin(), searched.end(), object) != searched.end()) continue;
     const auto offsets = core::find_thread_locals(object.path.c_str(), is_head);
@@ -159,8 +165,8 @@ void find_call_lists() {
                          "io_context of the last ones in tasks with own_thread_state");
     heads.resize(kMostCallLists);
   }
-  if (heads.size() != (old != nullptr ? old->size() : 0))
-    known.store(new Heads(std::move(heads)), std::memory_order_release);
+  if (heads.size() != (old != nullptr ? old->all.size() : 0))
+    known.store(new Heads{std::move(heads), old}, std::memory_order_release);
 }
 
 }  // namespace fiber::monkey::detail

@@ -10,6 +10,10 @@
 #include <array>
 #include <cstddef>
 
+namespace fiber::core {
+struct Stack;
+}
+
 namespace fiber::monkey::detail {
 
 // The most lists that are looked after: one object has up to three.
@@ -34,8 +38,8 @@ class TakenCalls {
   std::size_t count_ = 0;
 };
 
-// Returns whether the running thread is in a call of Asio by one of these lists.
-bool in_listed_call() noexcept;
+// Returns the newest call of the running thread's lists that is on this stack; null if none is.
+const void* newest_call_on(const core::Stack* stack) noexcept;
 
 // Looks for lists in the objects that have been loaded since the last search. These objects stay
 // loaded to the end of the process. Callers hold the lock of patches. Throws std::bad_alloc alone.

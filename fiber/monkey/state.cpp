@@ -160,9 +160,9 @@ struct Left {
   locale_t locale = nullptr;
   unsigned long error = 0;
   void* context = nullptr;
-  bool listed = false;
+  const void* call = nullptr;
 
-  static Left now() noexcept {
+  static Left after(const asyncio::detail::Step& step) noexcept {
     const OpenSsl* ssl = open_ssl.load(std::memory_order_acquire);
     const Glib* contexts = glib.load(std::memory_order_acquire);
     Left left;
@@ -170,14 +170,17 @@ struct Left {
     if (left.locale == locale_of_thread) left.locale = nullptr;
     if (ssl != nullptr) left.error = ssl->peek();
     if (contexts != nullptr) left.context = contexts->top();
-    left.listed = in_listed_call();
+    // A call that has returned is in no list.
+    if (step.task != nullptr && !step.ended)
+      if (const auto* suspended = step.task->suspended_greenlet())
+        left.call = newest_call_on(suspended->context.stack);
     return left;
   }
 };
 thread_local constinit Left left_before;
 
 void report_left_behind(const asyncio::detail::Step& step) {
-  const Left left = Left::now();
+  const Left left = Left::after(step);
   const Left before = std::exchange(left_before, left);
   const auto report = [&](const char* what) {
     asyncio::detail::log(
@@ -194,7 +197,8 @@ void report_left_behind(const asyncio::detail::Step& step) {
   if (left.error != 0 && left.error != before.error) report("errors in OpenSSL's queue");
   if (left.context != nullptr && left.context != before.context)
     report("its GMainContext as the thread's default");
-  if (left.listed && !before.listed) report("a call of Asio in the thread's list of running calls");
+  if (left.call != nullptr && left.call != before.call)
+    report("a call of Asio in the thread's list of running calls");
 }
 
 }  // namespace

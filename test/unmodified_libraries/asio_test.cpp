@@ -130,11 +130,16 @@ TEST_CASE("handlers in a strand wait in patched calls, and end in another order 
 }
 
 TEST_CASE("a loop that runs in a handler of Asio's leaves the handler's own calls in the list") {
+  int named = 0;
+  asyncio::set_log_handler([&](const asyncio::LogRecord& record) {
+    if (record.message.find("Asio") != std::string::npos) ++named;
+  });
   monkey::patch_all();
   asio::io_context outer;
   bool ran = false;
   asio::post(outer, [&] {
-    asyncio::run([&] {
+    asyncio::Runner runner({.debug = true});
+    runner.run([&] {
       const auto is_outer = [&] { return outer.get_executor().running_in_this_thread(); };
       CHECK(is_outer());
       const auto first = asyncio::create_task([] { return Echo().run(); });
@@ -153,6 +158,8 @@ TEST_CASE("a loop that runs in a handler of Asio's leaves the handler's own call
   CHECK(outer.run() == 1);
   CHECK(!outer.get_executor().running_in_this_thread());
   monkey::unpatch();
+  asyncio::set_log_handler(nullptr);
+  CHECK(named == 0);
 }
 
 TEST_CASE("in debug mode a task is named that awaits in a handler of Asio's") {
