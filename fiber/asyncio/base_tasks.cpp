@@ -60,9 +60,9 @@ void TaskGreenlet::dispose() noexcept { delete task; }
 
 TaskBase::TaskBase(CoroutineName coroutine) noexcept
     : FutureBase(nullptr),
+      coroutine_kind_(coroutine.kind),
       wakeup(this),
-      coroutine_name_(coroutine.data),
-      coroutine_kind_(coroutine.kind) {
+      coroutine_name_(coroutine.data) {
   is_task_ = true;
 }
 

@@ -37,12 +37,18 @@ class FIBER_API TaskBase : public FutureBase {
   /// A switch to the task touches two cache lines: this one and that of its greenlet.
   bool must_cancel_ = false;
   bool abandoned_ = false;
-  bool consumed_ = false;
+  bool consumed_ : 1 = false;
+  bool told_library_ : 1 = false;
+  bool own_thread_state_ : 1 = false;
+  bool slow_thread_state_ : 1 = false;
+  bool in_cancel_ : 1 = false;  ///< ends the recursion when tasks wait for each other in a circle
+  mutable bool in_repr_ : 1 = false;
 
  public:
-  bool log_destroy_pending = true;
+  bool log_destroy_pending : 1 = true;
 
  private:
+  CoroutineName::Kind coroutine_kind_;  ///< of coroutine_name_
   int cancel_requests_ = 0;
 
  public:
@@ -193,12 +199,6 @@ class FIBER_API TaskBase : public FutureBase {
   const void* coroutine_name_;
   core::Owner<std::string> name_;
   std::uint64_t number_ = 0;
-  bool told_library_ = false;
-  bool own_thread_state_ = false;
-  bool slow_thread_state_ = false;
-  bool in_cancel_ = false;  ///< ends the recursion when tasks wait for each other in a circle
-  mutable bool in_repr_ = false;
-  CoroutineName::Kind coroutine_kind_;  ///< of coroutine_name_
   LibraryCalls library_calls_;
   FutureBase* cancelled_for_ = nullptr;  ///< see Cancellation
 
