@@ -61,7 +61,8 @@ void look_up(const Heads& heads, OfThread& found) noexcept {
       [](dl_phdr_info* info, std::size_t, void* argument) {
         auto& wanted = *static_cast<Search*>(argument);
         for (const Head& head : wanted.heads.all) {
-          if (head.object != info->dlpi_addr) continue;
+          // Objects that were linked for fixed addresses all have the base 0.
+          if (head.object != info->dlpi_addr || wanted.found.count == kMostCallLists) continue;
           if (info->dlpi_tls_data == nullptr)
             wanted.complete = false;
           else
