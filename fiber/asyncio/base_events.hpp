@@ -117,8 +117,8 @@ class FIBER_API LoopObject {
   void run_entry(Entry entry);
   void run_task(TaskBase* task);
   void run_handle(core::Ref<HandleObject> handle);
-  /// Returns whether a fiber may begin the next iteration by itself: no post or signal has come, no
-  /// deadline has passed, no descriptor is watched, and stop() was not called.
+  /// Returns whether a fiber may begin the next iteration by itself, timers apart: no post or
+  /// signal has come, no descriptor is watched, and stop() was not called.
   FIBER_INLINE bool left_alone() const noexcept;
 
   long futures_alive = 0;

@@ -8,6 +8,7 @@
 #include <fiber/asyncio/thread_end.hpp>
 #include <fiber/core/own_thread.hpp>
 #include <fiber/cxxabi.hpp>
+#include <fiber/platform/thread.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -24,7 +25,15 @@ using contextvars::detail::ContextObject;
 
 namespace {
 
-std::atomic<std::uint64_t> task_counter{0};
+// Returns the number of the process's next task. Each start of a task takes one, where a locked
+// instruction would be a twentieth of the time.
+FIBER_INLINE std::uint64_t next_number() noexcept {
+  static constinit std::atomic<std::uint64_t> counter{0};
+  if (!platform::is_single_threaded()) return counter.fetch_add(1, std::memory_order_relaxed) + 1;
+  const std::uint64_t number = counter.load(std::memory_order_relaxed) + 1;
+  counter.store(number, std::memory_order_relaxed);
+  return number;
+}
 
 // Returns the CancelledError that awaiting this future throws; null for any other outcome.
 std::exception_ptr cancellation_from(FutureBase& future) {
@@ -110,7 +119,7 @@ FIBER_INLINE void TaskBase::bind(LoopObject& loop, const std::string& name,
   }
   consumed_ = true;
   if (own_name == nullptr)
-    number_ = task_counter.fetch_add(1, std::memory_order_relaxed) + 1;
+    number_ = next_number();
   else
     name_ = std::move(own_name);
   set_loop(&loop);

@@ -11,8 +11,13 @@ Turns::Turns(LoopObject& loop) : greenlets(&fiber::detail::greenlet_thread()), l
 // --- iterations ---------------------------------------------------------------------------------
 
 FIBER_INLINE bool LoopObject::left_alone() const noexcept {
-  return !mailbox_.any() && !stopping_ && selector_->empty() && !signals_.any() &&
-         !timers_.any_due();
+  return !mailbox_.any() && !stopping_ && selector_->empty() && !signals_.any();
+}
+
+FIBER_INLINE bool Turns::begin_quick_turn() noexcept {
+  batch_ = ready.size();
+  ++iterations;
+  return true;
 }
 
 // Begins the next iteration on a fiber, if entries are ready and there is nothing else to look at.
@@ -20,9 +25,12 @@ FIBER_INLINE bool LoopObject::left_alone() const noexcept {
 bool Turns::quick_turn() noexcept {
   if (ready.empty() || through_hub_ != 0 || graveyard_ != nullptr || interrupt) return false;
   if (!loop_.left_alone()) return false;
-  batch_ = ready.size();
-  ++iterations;
-  return true;
+  // The call in the last place: a turn without timers has no registers to save for the clock's.
+  return loop_.timers().empty() ? begin_quick_turn() : quick_turn_before_timers();
+}
+
+bool Turns::quick_turn_before_timers() noexcept {
+  return !loop_.timers().any_due() && begin_quick_turn();
 }
 
 void Turns::begin_batch() noexcept {

@@ -4,6 +4,9 @@
 #include <cstdint>
 
 #include <pthread.h>
+#if __has_include(<sys/single_threaded.h>)
+#include <sys/single_threaded.h>
+#endif
 
 namespace fiber::platform {
 
@@ -15,6 +18,16 @@ long thread_number() noexcept;
 // Returns whether there are threads besides the caller and `known` others. "Yes" where the
 // platform does not tell.
 bool may_have_other_threads(unsigned known) noexcept;
+
+// Returns true only if the caller is the sole thread: atomic counters can do without locked
+// instructions then. "No" where libc does not tell.
+inline bool is_single_threaded() noexcept {
+#if __has_include(<sys/single_threaded.h>)
+  return __libc_single_threaded != 0;
+#else
+  return false;
+#endif
+}
 
 // Names the calling thread for debuggers, by at most 15 bytes. Returns false where threads have no
 // names.
