@@ -12,6 +12,7 @@
 #include <map>
 #include <mutex>
 #include <span>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -72,19 +73,28 @@ class Mapping {
     const auto* start = reinterpret_cast<const char*>(bytes_.data()) + offset;
     return {start, ::strnlen(start, bytes_.size() - offset)};
   }
+  bool contains(std::string_view text) const noexcept {
+    const std::string_view all(reinterpret_cast<const char*>(bytes_.data()), bytes_.size());
+    return all.find(text) != std::string_view::npos;
+  }
 
  private:
   std::span<const std::byte> bytes_;
   bool later_ = false;
 };
 
+// Returns the sections of an ELF file; none if it is no such file, or cannot be read.
+std::vector<Section> sections_of(const Mapping& mapping) {
+  const auto header = mapping.read<Header>(0, 1);
+  if (header.empty() || std::memcmp(header[0].e_ident, ELFMAG, SELFMAG) != 0) return {};
+  return mapping.read<Section>(header[0].e_shoff, header[0].e_shnum);
+}
+
 // Calls `visit(symbol, name)` for each symbol of an ELF file that is defined there, and has this
 // type; `name` is the offset of its name in the file. A stripped file has its exported symbols.
 template <class Visit>
 void for_each_symbol(const Mapping& mapping, unsigned type, Visit visit) {
-  const auto header = mapping.read<Header>(0, 1);
-  if (header.empty() || std::memcmp(header[0].e_ident, ELFMAG, SELFMAG) != 0) return;
-  const auto sections = mapping.read<Section>(header[0].e_shoff, header[0].e_shnum);
+  const std::vector<Section> sections = sections_of(mapping);
   for (const auto wanted : {SHT_SYMTAB, SHT_DYNSYM}) {
     bool found = false;
     for (const Section& section : sections) {
@@ -284,6 +294,14 @@ std::vector<std::size_t> find_thread_locals(const char* path, bool (*choose)(con
     if (choose(mapping.text(name).c_str())) found.push_back(entry.st_value);
   });
   return found;
+}
+
+bool has_text_without_names(const char* path, std::string_view text) {
+  const Mapping mapping(path);
+  const auto sections = sections_of(mapping);
+  return std::none_of(sections.begin(), sections.end(),
+                      [](const Section& section) { return section.sh_type == SHT_SYMTAB; }) &&
+         mapping.contains(text);
 }
 
 void forget_symbol_names() {

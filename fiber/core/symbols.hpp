@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace fiber::core {
@@ -26,6 +27,10 @@ Symbol find_symbol(const void* address);
 // alone.
 FIBER_API std::vector<std::size_t> find_thread_locals(const char* path,
                                                       bool (*choose)(const char* name));
+
+// Returns whether a file contains `text`, and was stripped of the names that it does not export.
+// A file that cannot be read does not.
+FIBER_API bool has_text_without_names(const char* path, std::string_view text);
 
 // Forgets the names that were read so far, but not the indices: for programs that count the memory
 // they have left over at their end. May be called on any thread.

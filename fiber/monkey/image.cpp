@@ -147,9 +147,10 @@ bool Image::contains(const void* address) const noexcept {
   return false;
 }
 
-bool Image::has_thread_locals() const noexcept {
-  return std::any_of(info_.dlpi_phdr, info_.dlpi_phdr + info_.dlpi_phnum,
-                     [](const ElfW(Phdr) & segment) { return segment.p_type == PT_TLS; });
+std::size_t Image::thread_local_bytes() const noexcept {
+  for (int i = 0; i < info_.dlpi_phnum; ++i)
+    if (info_.dlpi_phdr[i].p_type == PT_TLS) return info_.dlpi_phdr[i].p_memsz;
+  return 0;
 }
 
 template <class Relocation>

@@ -30,7 +30,8 @@ class Image {
   std::uintptr_t base() const noexcept { return info_.dlpi_addr; }
   bool is_program() const noexcept { return *info_.dlpi_name == '\0'; }
   bool contains(const void* address) const noexcept;
-  bool has_thread_locals() const noexcept;
+  // Returns the size of the block that each thread has for the object's thread_locals, in bytes.
+  std::size_t thread_local_bytes() const noexcept;
 
   // Calls `visit(name, slot, is_data)` for every slot with the address of an imported function.
   // `is_data`: the slot is a pointer in the object's data, which the object may have changed.
