@@ -1,7 +1,7 @@
 // The part of a future that does not depend on the type of its result.
 #pragma once
 
-#include <fiber/asyncio/detail/ready_queue.hpp>
+#include <fiber/asyncio/ready_queue.hpp>
 #include <fiber/asyncio/exceptions.hpp>
 #include <fiber/config.hpp>
 #include <fiber/core/list.hpp>

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <fiber/asyncio/base_futures.hpp>
-#include <fiber/asyncio/detail/timer_heap.hpp>
+#include <fiber/asyncio/timer_heap.hpp>
 #include <fiber/asyncio/origin.hpp>
 #include <fiber/contextvars.hpp>
 #include <fiber/core/owner.hpp>

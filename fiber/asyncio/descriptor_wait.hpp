@@ -1,7 +1,7 @@
 // Waits of suspended tasks for a descriptor, on those tasks' stacks.
 #pragma once
 
-#include <fiber/asyncio/detail/ready_queue.hpp>
+#include <fiber/asyncio/ready_queue.hpp>
 #include <fiber/core/list.hpp>
 
 #include <cstddef>

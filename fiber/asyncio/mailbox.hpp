@@ -12,7 +12,7 @@
 #pragma once
 
 #include <fiber/asyncio/base_handles.hpp>
-#include <fiber/asyncio/detail/ready_queue.hpp>
+#include <fiber/asyncio/ready_queue.hpp>
 #include <fiber/core/list.hpp>
 #include <fiber/core/ref.hpp>
 #include <fiber/standard.hpp>

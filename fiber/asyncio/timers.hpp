@@ -7,8 +7,8 @@
 #pragma once
 
 #include <fiber/asyncio/detail/durations.hpp>
-#include <fiber/asyncio/detail/ready_queue.hpp>
-#include <fiber/asyncio/detail/timer_heap.hpp>
+#include <fiber/asyncio/ready_queue.hpp>
+#include <fiber/asyncio/timer_heap.hpp>
 #include <fiber/standard.hpp>
 
 #include <cstdint>

@@ -12,7 +12,7 @@
 //     shuffling, an eager step).
 #pragma once
 
-#include <fiber/asyncio/detail/ready_queue.hpp>
+#include <fiber/asyncio/ready_queue.hpp>
 #include <fiber/asyncio/parked_fibers.hpp>
 #include <fiber/core/float_modes.hpp>
 #include <fiber/greenlet/object.hpp>

@@ -1,7 +1,7 @@
 // Deadlines, soonest first; equal ones in the order in which they were set.
 #pragma once
 
-#include <fiber/asyncio/detail/ready_queue.hpp>
+#include <fiber/asyncio/ready_queue.hpp>
 
 #include <cstddef>
 #include <cstdint>

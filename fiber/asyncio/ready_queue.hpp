@@ -14,7 +14,6 @@ namespace fiber::asyncio::detail {
 
 class TaskBase;
 class HandleObject;
-struct Leaf;
 
 // A step of the library's own, which may run on any fiber's stack: it calls no callback of the
 // user's, but a destructor that it runs may.

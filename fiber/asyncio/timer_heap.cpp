@@ -1,4 +1,4 @@
-#include <fiber/asyncio/detail/timer_heap.hpp>
+#include <fiber/asyncio/timer_heap.hpp>
 
 #include <algorithm>
 #include <new>
