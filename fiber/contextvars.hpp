@@ -84,7 +84,7 @@ struct FIBER_API TokenObject final : core::SharedCounted<TokenObject> {
   std::atomic<bool> used{false};
 };
 
-/// Throw ValueError: the handle was moved from.
+/// Throws ValueError: the handle was moved from; so does the next one.
 [[noreturn]] FIBER_API void refuse_moved_var();
 [[noreturn]] FIBER_API void refuse_moved_token();
 inline VarObject& checked(const Ref<VarObject>& var) {

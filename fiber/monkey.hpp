@@ -77,8 +77,8 @@ enum class Cancel : unsigned char {
 
 /// Keyword arguments of patch_all and patch_library.
 struct PatchOptions {
-  /// How calls are cut short. Nothing: as before for an object that is patched already, and else the
-  /// object's entry in policies(), or Cancel::error.
+  /// How calls are cut short. Nothing: as before for an object that is patched already, and else
+  /// the object's entry in policies(), or Cancel::error.
   std::optional<Cancel> cancel = {};
   /// Whether to patch also the objects that the named library needs, recursively: libldap's
   /// liblber.
@@ -136,8 +136,7 @@ struct ObjectReport {
 /// Returns reports on all loaded objects, sorted by path. Pointers in allocated memory, and system
 /// calls without libc, are not found.
 FIBER_API std::vector<ObjectReport> report();
-/// Return a report as a few lines of text, or all reports as one JSON array of objects with the
-/// names above.
+/// Returns a report as a few lines of text.
 FIBER_API std::string str(const ObjectReport& object);
 /// Returns all reports as one JSON array of objects with the names above.
 FIBER_API std::string json(const std::vector<ObjectReport>& objects);
@@ -154,12 +153,12 @@ FIBER_API std::vector<Policy> policies();
 
 // --- time for work that must be completed --------------------------------------------------------
 
-/// Get and set how long, in all, patched calls of the current task may wait after a call was cut
-/// short: a library that sends ROLLBACK and waits for the answer receives the answer. Another
-/// cancellation ends that time. 0 by default; at most ten minutes, in steps of 10 ms. The setter
-/// returns the old limit. Throw RuntimeError outside of a task, ValueError for a limit out of
-/// range.
+/// Returns how long, in all, patched calls of the current task may wait after a call was cut short.
+/// 0 by default. Throws RuntimeError outside of a task.
 FIBER_API std::chrono::milliseconds grace();
+/// Sets that time, so that a library which sends ROLLBACK and waits for the answer receives the
+/// answer, and returns the old one. Another cancellation ends the time. At most ten minutes, in
+/// steps of 10 ms. Throws RuntimeError outside of a task, ValueError for a limit out of range.
 FIBER_API std::chrono::milliseconds grace(std::chrono::nanoseconds limit);
 
 namespace detail {

@@ -80,14 +80,14 @@ class FIBER_API socket {
   /// Connects as connect() does; returns an errno in place of an exception, 0 for success.
   int connect_ex(const address& to) const noexcept;
 
-  /// Throw BlockingIOError where a socket that does not block has no data, or no room. Return at
-  /// most `n` bytes, "" at the end. `flags`: MSG_ constants.
+  /// Returns at most `n` bytes, "" at the end. `flags`: MSG_ constants. Where a socket that does
+  /// not block has no data, or no room, this function and the next five throw BlockingIOError.
   std::string recv(std::size_t n, int flags = 0) const;
   /// Receives into memory of the caller's; returns the number of bytes.
   std::size_t recv_into(std::span<char> buffer, int flags = 0) const;
   /// Returns a datagram and the address of its sender.
   std::pair<std::string, address> recvfrom(std::size_t n, int flags = 0) const;
-  /// Return the number of bytes sent.
+  /// Sends as many bytes as there is room for, and returns their number.
   std::size_t send(std::string_view data, int flags = 0) const;
   /// Sends a datagram to an address.
   std::size_t sendto(std::string_view data, const address& to, int flags = 0) const;

@@ -65,9 +65,9 @@ class FIBER_API Path {
   std::string stem() const;                           ///< name() without suffix()
   std::string suffix() const;                         ///< ".gz"; "" for ".hidden" and "end."
   Path parent() const;  ///< "." of a single name; "." and "/" are their own
-  /// Throw ValueError for a name or suffix that cannot be one, and for a path without a name.
+  /// Replaces the last part. Throws ValueError for what cannot be a name, and without a last part.
   Path with_name(std::string_view name) const;
-  Path with_suffix(std::string_view suffix) const;  ///< "" removes it
+  Path with_suffix(std::string_view suffix) const;  ///< "" removes it; throws as with_name()
   /// True if it begins with "/".
   bool is_absolute() const { return path_.native().starts_with('/'); }
   const std::filesystem::path& path() const noexcept { return path_; }  ///< for std::filesystem
@@ -83,7 +83,7 @@ class FIBER_API Path {
   auto open(std::string mode = "r", OpenOptions options = {}) const {
     return aiofiles::open(str(), std::move(mode), options);
   }
-  /// Return the whole file; text is not decoded.
+  /// Returns the bytes of the whole file.
   auto read_bytes() const {
     return asyncio::detail::Deferred([path = str()] { return detail::read_file(path); });
   }

@@ -34,7 +34,7 @@ class FIBER_API TestServer {
   TestServer(const TestServer&) noexcept = default;  ///< moving is copying: never empty
   TestServer& operator=(const TestServer&) noexcept = default;
 
-  /// Start and stop the server. To be awaited; TestClient calls both.
+  /// Starts the server. To be awaited, like close(); TestClient calls both.
   auto start_server() const {
     return asyncio::detail::Deferred([self = *this] { self.start(); });
   }

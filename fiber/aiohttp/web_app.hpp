@@ -195,9 +195,9 @@ class FIBER_API Application {
     return std::any_cast<T&>(found);
   }
 
-  /// Begin and end the application, as runners do. To be awaited. All functions of on_cleanup() are
-  /// called, whatever they throw. After a startup() that has failed, cleanup() leaves the contexts
-  /// that were entered, and does no more.
+  /// Begins the application, as runners do. To be awaited, like the next two. After a startup()
+  /// that has failed, cleanup() leaves the contexts that were entered, and does no more. All
+  /// functions of on_cleanup() are called, whatever they throw.
   auto startup() const {
     return asyncio::detail::Deferred([self = *this] { self.start(); });
   }

@@ -90,7 +90,7 @@ class FIBER_API PostField {
   explicit PostField(FileField file) : value_(std::move(file)) {}
   /// False for a text.
   bool is_file() const noexcept { return std::holds_alternative<FileField>(value_); }
-  /// Throw TypeError if the field has the other type.
+  /// Returns the text. Throws TypeError for a file.
   const std::string& text() const;
   const FileField& file() const;  ///< throws TypeError for a text
 
@@ -147,7 +147,7 @@ class FIBER_API Request {
   std::string charset() const;       ///< the charset of Content-Type, "" if none was sent
   std::optional<std::uint64_t> content_length() const noexcept;  ///< nothing if unknown
   bool keep_alive() const noexcept;                              ///< whether the client asks for it
-  /// Return seconds since 1970; nothing if the field was not sent, or is malformed.
+  /// Returns seconds since 1970; nothing if the field was not sent, or is malformed.
   std::optional<std::int64_t> if_modified_since() const;
   std::optional<std::int64_t> if_unmodified_since() const;  ///< as above
   std::optional<std::int64_t> if_range() const;             ///< as above; nothing for an ETag

@@ -81,7 +81,7 @@ class FIBER_API StreamResponse {
   void set_status(int status, std::string reason = {}) const;
   CIMultiDict& headers() const noexcept;  ///< changes have no effect once the head was sent
 
-  /// Throw ValueError for a text that cannot stand in a cookie.
+  /// Sets a cookie. Throws ValueError for a text that cannot stand in one.
   void set_cookie(std::string_view name, std::string_view value,
                   const CookieOptions& options = {}) const;
   /// Makes the client drop a cookie.

@@ -115,9 +115,9 @@ class FIBER_API Server {
   void serve(asyncio::StreamReader& reader, asyncio::StreamWriter& writer,
              const asyncio::ssl_argument& ssl) const;
 
-  /// Return the number of open connections, and of requests served.
+  /// Returns the number of open connections.
   std::size_t connections() const noexcept;
-  std::size_t requests_count() const noexcept;  ///< since the server was made
+  std::size_t requests_count() const noexcept;  ///< of requests served since the server was made
   /// Closes idle connections, and all others after their current response.
   void pre_shutdown() const;
   /// Calls pre_shutdown(), and waits up to `timeout` for the connections to end; then cancels their

@@ -85,9 +85,10 @@ class WebSocketMethods {
       return Json::parse(detail::receive_data(self.object(), WSMsgType::text, timeout));
     });
   }
-  /// Send a message; wait while more than 64 KiB are unsent. Throw ConnectionResetError once the
-  /// WebSocket is closed, ValueError for a text that is not UTF-8, and for pings of more than 125
-  /// bytes. A temporary string is kept; any other text must live until it is sent.
+  /// Sends a message, as the next functions do; waits while more than 64 KiB are unsent. Throws
+  /// ConnectionResetError once the WebSocket is closed, ValueError for a text that is not UTF-8,
+  /// and for pings of more than 125 bytes. A temporary string is kept; another must live until it
+  /// is sent.
   auto send_str(std::string_view text) const { return sending(WSMsgType::text, text); }
   template <std::same_as<std::string> Text>
   auto send_str(Text&& text) const {

@@ -35,7 +35,7 @@ void set_nodelay(int fd, int family) noexcept;
 /// Returns a socket that does not block.
 UniqueFd make_socket(int family, int type, int proto);
 void set_nonblocking(int fd);
-/// Throw ValueError for a descriptor of another kind.
+/// Throws ValueError for a descriptor of another kind, as the next function does.
 void check_stream_socket(int fd);
 void check_unix_stream_socket(int fd);
 
@@ -132,7 +132,7 @@ ConnectArguments connect_arguments(const Options& options) {
   return arguments;
 }
 
-/// Open a connection. In a task; throw OSError.
+/// The next three open a connection, in a task. They throw OSError.
 std::unique_ptr<Opening> open_tcp(LoopObject& loop, const std::string& host, int port,
                                   const ConnectArguments& arguments,
                                   std::optional<std::size_t> limit);

@@ -244,11 +244,12 @@ class FIBER_API EventLoop {
   /// Closing the loop restores all signals.
   bool remove_signal_handler(int signal) const;
 
-  /// Plain sockets, for code that has a descriptor; await them. A system call that would block is
-  /// tried again when the descriptor is ready. One task may wait to read from a descriptor and one
-  /// to write to it; it must stay open meanwhile. They throw OSError. A socket that blocks stops
-  /// the loop in sock_connect and sock_accept; in debug mode all of them refuse it by ValueError.
-  /// Defined in sock.hpp. sock_recv returns at most n bytes, "" at the end.
+  /// Receives at most `n` bytes, "" at the end. Like all sock_ functions it is for code that has a
+  /// descriptor, and is to be awaited: a system call that would block is tried again when the
+  /// descriptor is ready. One task may wait to read from a descriptor and one to write to it; it
+  /// must stay open meanwhile. All throw OSError. A socket that blocks stops the loop in
+  /// sock_connect and sock_accept; in debug mode all of them refuse it by ValueError. Defined in
+  /// sock.hpp.
   auto sock_recv(FileDescriptorLike fd, std::size_t n) const;
   /// Receives into memory of the caller's; returns the number of bytes.
   auto sock_recv_into(FileDescriptorLike fd, std::span<char> buffer) const;

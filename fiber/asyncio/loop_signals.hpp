@@ -22,7 +22,7 @@ class FIBER_API LoopSignals {
   LoopSignals& operator=(const LoopSignals&) = delete;
   ~LoopSignals();
 
-  /// Throw RuntimeError, ValueError.
+  /// Throws RuntimeError, ValueError; see EventLoop::add_signal_handler.
   void add_handler(int number, core::Ref<HandleObject> handle);
   bool remove_handler(int number);
   bool handled() const noexcept { return handlers_ != nullptr; }

@@ -45,9 +45,9 @@ class FIBER_API QueueBase : public core::Counted<QueueBase>, LoopBound {
   virtual const char* class_name() const noexcept = 0;
   virtual std::string items_repr() const = 0;
 
-  /// Wait for an item, or for room. Throw QueueShutDown, CancelledError.
+  /// Waits for an item. Throws QueueShutDown, CancelledError.
   void wait_for_item();
-  void wait_for_room();
+  void wait_for_room();  ///< throws as wait_for_item()
   /// The first and the last steps of the operations that do not wait.
   void check_can_put(std::size_t size) const {
     if (shut_down_ || full_with(size)) [[unlikely]]
@@ -208,9 +208,9 @@ class QueueHandle {
   /// empties it. Waiting tasks are woken, and throw.
   void shutdown(bool immediate = false) const { object_->shutdown(immediate); }
 
-  /// Return Python's repr and str: "<Queue at 0x… maxsize=3>", "<Queue maxsize=3 _queue=[1, 2]
-  /// tasks=2>".
+  /// Returns Python's repr: "<Queue at 0x… maxsize=3>".
   std::string repr() const { return object_->repr(); }
+  /// Returns Python's str: "<Queue maxsize=3 _queue=[1, 2] tasks=2>".
   std::string str() const { return object_->str(); }
 
   friend bool operator==(const QueueHandle& a, const QueueHandle& b) noexcept {

@@ -36,7 +36,7 @@ class FIBER_API Server {
 
   /// Stops listening; connections go on. Wakes serve_forever(), which throws CancelledError.
   void close() const { object().close(); }
-  /// Close the connections: after the buffered data was sent, or at once.
+  /// Closes each connection once its buffered data was sent.
   void close_clients() const { object().close_clients(false); }
   /// Closes connections without sending their data.
   void abort_clients() const { object().close_clients(true); }

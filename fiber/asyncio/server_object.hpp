@@ -38,10 +38,9 @@ class FIBER_API ServerObject : public HandledObject<ServerObject> {
     layer_arguments_ = arguments;
   }
   void start_serving();
-  /// Give a descriptor to a server that was made with a single socket and without its descriptor,
-  /// and give it back, open, to a caller whose socket could not be served.
+  /// Takes the descriptor of a server that was made with a single socket and without it.
   void take_over(int fd) noexcept { sockets_.front().fd = UniqueFd(fd); }
-  void give_back() noexcept;
+  void give_back() noexcept;  ///< leaves it open, for a caller whose socket could not be served
   void serve_forever();
   void close();
   void wait_closed();

@@ -49,18 +49,18 @@ class FIBER_API SocketAddress {
   static SocketAddress from_path(std::string_view path);
   /// From the system's form.
   static SocketAddress from_raw(const sockaddr* address, socklen_t size);
-  /// Return the results of getsockname() and getpeername(); no address if these fail.
+  /// Returns the address of the socket itself; no address if getsockname() fails.
   static SocketAddress of_socket(int fd) noexcept;
   static SocketAddress of_peer(int fd) noexcept;  ///< of the other side; empty without one
 
   /// AF_INET, AF_INET6 or AF_UNIX; 0 if empty.
   int family() const noexcept { return storage_.ss_family; }
-  /// Return "" and 0 unless it is an IP address. The host is without the scope.
+  /// Returns an IP address without its scope, as text; "" for other addresses.
   std::string host() const;
   int port() const noexcept;  ///< 0 for a Unix socket
-  /// Return the numbers of an IPv6 address; 0 for others.
+  /// Returns the flow label of an IPv6 address; 0 for others.
   std::uint32_t flowinfo() const noexcept;
-  std::uint32_t scope_id() const noexcept;  ///< of IPv6, else 0
+  std::uint32_t scope_id() const noexcept;  ///< the interface of an IPv6 address; 0 for others
   /// Returns "" unless it is a Unix address with a name.
   std::string path() const;
   /// Returns a text for logs and settings; see parse(). "" for no address.

@@ -90,7 +90,7 @@ class FIBER_API StreamReader {
   /// order.
   std::exception_ptr exception() const { return checked()->exception(); }
 
-  /// Feed the reader. set_exception: every read throws the error from now on.
+  /// Adds bytes to the buffer, for tests and protocols.
   void feed_data(std::string_view data) const { checked()->feed_data(data); }
   void feed_eof() const { checked()->feed_eof(); }  ///< ends the stream, for tests and protocols
   /// Ends the stream with an exception, which its readers throw.

@@ -6,8 +6,8 @@
 //   auto [out, err] = await(process.communicate("a\nb\n"));   // out == "b\na\n"
 //   process.returncode();                                     // 0
 //
-// The handles belong to one loop and its thread. A handle that was moved from may be assigned to; all
-// functions throw ValueError.
+// The handles belong to one loop and its thread. A handle that was moved from may be assigned to;
+// all functions throw ValueError.
 #pragma once
 
 #include <fiber/asyncio/environment.hpp>
@@ -77,7 +77,7 @@ class FIBER_API Process {
   /// Returns nullopt while the child runs. Then the exit status, or -N if signal N ended it; 255,
   /// with a warning, if other code has taken the status.
   std::optional<int> returncode() const;
-  /// Return the streams that were requested with PIPE.
+  /// Returns the writer to the child's stdin, if PIPE was asked for; else nothing.
   const std::optional<StreamWriter>& stdin_() const;
   const std::optional<StreamReader>& stdout_() const;  ///< with PIPE, else nothing
   const std::optional<StreamReader>& stderr_() const;  ///< with PIPE, else nothing
@@ -95,10 +95,10 @@ class FIBER_API Process {
       return self.communicate_now(std::move(input));
     });
   }
-  /// Throw ProcessLookupError once the child has ended.
+  /// Sends a signal. Throws ProcessLookupError once the child has ended.
   void send_signal(int signal) const;
-  void terminate() const;  ///< SIGTERM
-  void kill() const;       ///< SIGKILL
+  void terminate() const;  ///< sends SIGTERM; throws as send_signal()
+  void kill() const;       ///< sends SIGKILL; throws as send_signal()
 
   explicit Process(detail::ProcessObject& object);
 

@@ -28,11 +28,10 @@ class FIBER_API SubprocessTransport : public BaseTransport {
   /// Returns the transport of the child's stdin (0), stdout (1) or stderr (2); a null handle if
   /// that is no pipe.
   Transport get_pipe_transport(int fd) const;
-  /// Throw ProcessLookupError once connection_lost() was called.
+  /// Sends a signal. Throws ProcessLookupError once connection_lost() was called.
   void send_signal(int signal) const;
-  void terminate() const;  ///< SIGTERM
-  void kill() const;       ///< SIGKILL
-  // close() closes the pipes, and kills a child that runs.
+  void terminate() const;  ///< sends SIGTERM; throws as send_signal()
+  void kill() const;       ///< sends SIGKILL; throws as send_signal()
 
   explicit SubprocessTransport(detail::SubprocessObject& object) noexcept;
 };

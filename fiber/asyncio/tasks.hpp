@@ -277,7 +277,7 @@ auto ensure_future(A&& awaitable, const EventLoop& loop) {
 
 /// Returns the running task; a null reference in a callback.
 FIBER_API TaskRef current_task();
-/// Return the unfinished tasks of the running loop (of `loop`), oldest first.
+/// Returns the unfinished tasks of the running loop, or of `loop`, oldest first.
 FIBER_API std::vector<TaskRef> all_tasks();
 FIBER_API std::vector<TaskRef> all_tasks(const EventLoop& loop);
 
@@ -460,8 +460,8 @@ template <class F = FutureRef>
 auto wait(std::initializer_list<std::type_identity_t<F>> futures, WaitOptions options = {}) {
   return asyncio::wait(std::vector<F>(futures), options);
 }
-/// Refuse a range of other things, several arguments, and a time that is no option, in one line;
-/// the result converts to anything.
+/// Refuses a range of other things, in one line; the result converts to anything. The next two
+/// refuse several arguments, and a time that is no option.
 template <std::ranges::input_range R>
   requires(!detail::waitable<R>)
 detail::Anything wait(R&&, const WaitOptions& = {}) {

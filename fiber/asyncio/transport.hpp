@@ -112,11 +112,12 @@ class FIBER_API BaseTransport {
 class FIBER_API ReadTransport : public virtual BaseTransport {
  public:
   ReadTransport() noexcept = default;
-  /// Stop and continue receiving. Neither has an effect if there is no change. Throw
-  /// NotImplementedError for a pipe to which one writes.
+  /// Stops receiving, unless it has stopped. Throws NotImplementedError for a pipe to which one
+  /// writes.
   void pause_reading() const { reading().pause_by_user(); }
-  void resume_reading() const { reading().resume_by_user(); }  ///< data_received() is called again
-  bool is_reading() const { return stream().is_reading(); }    ///< false after pause_reading()
+  /// Goes on receiving, unless it does. Throws as pause_reading().
+  void resume_reading() const { reading().resume_by_user(); }
+  bool is_reading() const { return stream().is_reading(); }  ///< false after pause_reading()
 };
 
 /// Python: asyncio.WriteTransport.

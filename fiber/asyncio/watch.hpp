@@ -43,8 +43,8 @@ class Watch {
  protected:
   virtual ~Watch() = default;
   int fd_ = -1;
-  /// Set before the descriptor is watched if the file may always be ready, as /dev/null is,
-  /// and of which the kernel reports nothing.
+  /// Set before the descriptor is watched, for a file that may always be ready and of which the
+  /// kernel reports nothing, such as /dev/null.
   bool may_be_always_ready_ = false;
 
  private:

@@ -40,7 +40,7 @@ struct Message {
   std::string body = {};
 };
 
-/// Send and receive a message; both return false when the other end is gone.
+/// The next two send and receive a message. They return false when the other end is gone.
 bool send(int socket, Message::Kind kind, const std::string& body);
 bool receive(int socket, Message& message);
 

@@ -6,8 +6,8 @@
 
 namespace fiber::concurrent::futures::detail {
 
-/// Convert an exception to bytes, and back: with its type if that is one of the known ones, else as
-/// OSError with its number if it is one, else as RuntimeError; the message is kept.
+/// Converts an exception to bytes, and back: with its type if that is one of the known ones, else
+/// as OSError with its number if it is one, else as RuntimeError; the message is kept.
 std::string dump_error(const std::exception_ptr& error);
 std::exception_ptr load_error(const std::string& bytes);
 

@@ -25,7 +25,6 @@ struct DownloadProgress {
 /// Keyword arguments of download().
 struct DownloadOptions {
   std::string directory = ".";  ///< must exist
-  /// The name of the file in that directory; "": file_name_of() the URL.
   std::string name = {};  ///< the name of the file in that directory; "": file_name_of() the URL
   /// Replaces an existing file of that name, atomically; false: throws OSError (EEXIST).
   bool overwrite = true;

@@ -34,11 +34,12 @@ struct FIBER_API Certificate {
   std::string commonName() const;  // NOLINT(readability-identifier-naming)
 };
 
-/// Convert a certificate between DER and PEM. Throw ValueError for a text that does not begin and
-/// end as PEM. Python: ssl.DER_cert_to_PEM_cert, PEM_cert_to_DER_cert.
+/// Returns a certificate as PEM. Python: ssl.DER_cert_to_PEM_cert.
 // NOLINTBEGIN(readability-identifier-naming)
 FIBER_API std::string DER_cert_to_PEM_cert(std::string_view der);
-FIBER_API std::string PEM_cert_to_DER_cert(std::string_view pem);  ///< Does the opposite.
+/// Returns a certificate as DER. Throws ValueError for a text that does not begin and end as PEM.
+/// Python: ssl.PEM_cert_to_DER_cert.
+FIBER_API std::string PEM_cert_to_DER_cert(std::string_view pem);
 // NOLINTEND(readability-identifier-naming)
 /// Returns seconds since 1970 for a time such as notAfter. Throws ValueError.
 /// Python: ssl.cert_time_to_seconds.

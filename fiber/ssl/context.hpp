@@ -116,11 +116,12 @@ class FIBER_API SSLContext {
 
   // --- versions, ciphers and protocols ---
   Protocol protocol() const;  ///< as it was made
-  /// Throw ValueError for versions that this OpenSSL does not support.
+  /// The oldest version to use. Throws ValueError for one that this OpenSSL does not support.
   TLSVersion minimum_version() const;
   void minimum_version(TLSVersion version) const;
-  TLSVersion maximum_version() const;              ///< the newest version to use
-  void maximum_version(TLSVersion version) const;  ///< the newest version to use
+  /// The newest version to use. Throws ValueError for one that this OpenSSL does not support.
+  TLSVersion maximum_version() const;
+  void maximum_version(TLSVersion version) const;
   /// OP_ bits.
   std::uint64_t options() const;
   void options(std::uint64_t options) const;

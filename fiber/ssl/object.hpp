@@ -63,12 +63,13 @@ class FIBER_API SSLObject {
   std::optional<Certificate> getpeercert() const;
   /// Returns the peer's certificate as DER, checked or not. Python: getpeercert(binary_form=True).
   std::optional<std::string> getpeercert_binary() const;
-  /// Return, as DER, the certificates that the peer sent, and the chain from the peer's certificate
-  /// to a trusted one.
+  /// Returns, as DER, the certificates that the peer sent.
   std::vector<std::string> get_unverified_chain() const;
-  std::vector<std::string> get_verified_chain() const;  ///< throws as getpeercert()
-  std::optional<Cipher> cipher() const;                 ///< nothing before the handshake
-  std::optional<std::string> compression() const;       ///< nothing: compression is off
+  /// Returns, as DER, the chain from the peer's certificate to a trusted one. Throws as
+  /// getpeercert().
+  std::vector<std::string> get_verified_chain() const;
+  std::optional<Cipher> cipher() const;            ///< nothing before the handshake
+  std::optional<std::string> compression() const;  ///< nothing: compression is off
   /// "TLSv1.3"; nothing before the handshake.
   std::optional<std::string> version() const;
   std::optional<std::string> selected_alpn_protocol() const;  ///< nothing if none was agreed on
