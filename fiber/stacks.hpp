@@ -1,4 +1,4 @@
-// The stacks on which greenlets, generators and tasks run: their size, their number, and the number
+// The stacks on which fibers run: their size, their number, and the number
 // that a thread keeps for the next fibers.
 //
 //   fiber::stacks::default_size(1 << 20);            // for deep calls: 1 MiB of address space each

@@ -37,7 +37,7 @@ struct DescriptorStep : Leaf {
   LoopObject& loop;
   const int fd;
   const bool writing;
-  int error = 0;  ///< EBADF: another task has closed the descriptor; it is no more in its place
+  int error = 0;  ///< EBADF: another task has closed the descriptor; the step has left its place
   bool listed = false;  ///< in its place
   bool queued = false;  ///< in the ready queue; the step resets it when it runs
 

@@ -14,7 +14,7 @@ namespace fiber::asyncio::detail {
 
 namespace {
 
-// Returns the context of the report's task or future, in which the handler shall run.
+// Returns the context of the report's task or future, in which the handler runs.
 contextvars::detail::ContextObject* context_of(const ExceptionContext& context) {
   for (const FutureRef& future : {context.task, context.future})
     if (future && future.base().is_task())

@@ -488,10 +488,10 @@ FIBER_API std::ostream& operator<<(std::ostream& out, const FutureRef& future);
 struct ExceptionContext {
   std::string message;  ///< what has happened
   std::exception_ptr exception = nullptr;
-  FutureRef future = {};              ///< whose exception nobody has read
-  FutureRef task = {};                ///< that was destroyed, or is pending at the end
-  Handle handle = {};                 ///< whose callback has thrown
-  GeneratorBase asyncgen = {};        ///< that has thrown while it was closed
+  FutureRef future = {};              ///< the future whose exception was not read
+  FutureRef task = {};                ///< the task that was destroyed, or is pending at the end
+  Handle handle = {};                 ///< the handle whose callback has thrown
+  GeneratorBase asyncgen = {};        ///< the generator that has thrown while it was closed
   int socket = -1;                    ///< a descriptor
   std::string source_traceback = {};  ///< where the future was made, in debug mode
   std::string handle_traceback = {};  ///< where the running callback was made, in debug mode

@@ -9,8 +9,7 @@
 namespace fiber::asyncio::detail {
 
 /// Belongs to one loop and its thread. Users' handles are counted apart from the library's own
-/// references: a handle also keeps the loop alive, which a reference that the loop itself holds
-/// must not do.
+/// references: a handle keeps the loop alive, and a reference of the loop's own must not.
 template <class Object>
 class HandledObject : public core::Counted<Object> {
  public:

@@ -36,7 +36,7 @@ std::optional<ListeningSocket> listening_socket(const AddressInfo& info,
   return socket;
 }
 
-// Returns the inode of a Unix socket's file that shall be removed with the server, else 0.
+// Returns the inode of a Unix socket's file that is to be removed with the server, else 0.
 ino_t file_to_remove(const SocketAddress& address, bool remove) {
   const std::string path = address.path();
   struct stat found {};

@@ -146,7 +146,7 @@ Runner::Interrupts::Interrupts(Runner& runner, detail::FutureBase& task, bool sh
   previous_action = current;
   struct sigaction ours {};
   ours.sa_handler = on_sigint;
-  ours.sa_flags = 0;  // no SA_RESTART: system calls shall be interrupted
+  ours.sa_flags = 0;  // no SA_RESTART: system calls are to be interrupted
   sigemptyset(&ours.sa_mask);
   installed_ = ::sigaction(SIGINT, &ours, nullptr) == 0;
 }

@@ -220,7 +220,7 @@ void ServerObject::serve_forever() {
     } catch (const GreenletExit&) {
       throw;
     } catch (...) {
-      // The caller shall see the cancellation, not this error.
+      // The caller sees the cancellation, and not this error.
     }
     throw;
   }

@@ -25,7 +25,7 @@ FIBER_INLINE bool Turns::begin_quick_turn() noexcept {
 bool Turns::quick_turn() noexcept {
   if (ready.empty() || through_hub_ != 0 || graveyard_ != nullptr || interrupt) return false;
   if (!loop_.left_alone()) return false;
-  // The call in the last place: a turn without timers has no registers to save for the clock's.
+  // A tail call, so that a turn without timers saves no registers for the call of the clock.
   return loop_.timers().empty() ? begin_quick_turn() : quick_turn_before_timers();
 }
 

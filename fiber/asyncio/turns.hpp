@@ -38,10 +38,11 @@ class FIBER_API Turns {
   TaskBase* current_task = nullptr;
   fiber::detail::GreenletObject* hub = nullptr;
   fiber::detail::GreenletThread* greenlets;
-  /// The greenlet that called run_forever: the hub, except in an eager step (then: the creator).
+  /// The greenlet that called run_forever. It is the hub, too, except in an eager step, where the
+  /// hub is the task's creator.
   fiber::detail::GreenletObject* root = nullptr;
-  /// While one fiber hands over to the next, user code may run: in the place of this greenlet, the
-  /// suspended one, or the hub if the fiber has ended. Null at any other time.
+  /// User code that runs between two fibers runs on behalf of this greenlet: the suspended one, or
+  /// the hub if the fiber has ended. Null at any other time.
   fiber::detail::GreenletObject* between_fibers = nullptr;
   std::uint64_t iterations = 0;  ///< begun so far
   /// Thrown out of run_forever as soon as the hub runs (KeyboardInterrupt, SystemExit).
@@ -94,7 +95,7 @@ class FIBER_API Turns {
   void abandon(TaskBase* task) noexcept;
 
  private:
-  /// Hot: GCC takes a loop that a function never leaves for one that runs once.
+  /// Marked hot, since GCC takes an endless loop for cold code.
   [[gnu::hot]] static void task_main(void* turns);
   FIBER_INLINE fiber::detail::GreenletObject* next_greenlet(bool fiber_has_ended = false);
   bool quick_turn() noexcept;

@@ -24,8 +24,8 @@ class SignalHandlers {
 
   /// Replaces an earlier handle. Throws RuntimeError if the signal cannot be caught.
   void add(int number, core::Ref<HandleObject> handle);
-  /// Gives the signal back. Returns its handle, null if there was none: as the handle ends it may
-  /// remove others.
+  /// Gives the signal back. Returns its handle, null if there was none: its destructor
+  /// may remove others.
   core::Ref<HandleObject> remove(int number) noexcept;
   bool empty() const noexcept { return handlers_.empty(); }
 

@@ -21,8 +21,8 @@ std::size_t saved_registers_size() noexcept;
 // meanwhile. Empty on processors that call_below.hpp does not name.
 std::vector<void*> backtrace_of(const Context& from);
 
-// Returns the addresses of the calling code, innermost first, without the frames below
-// `frame_address`, which is __builtin_frame_address(0) of the function that shall be left out.
+// Returns the addresses of the calling code, innermost first. `frame_address` is the
+// __builtin_frame_address(0) of the outermost function to leave out.
 std::vector<void*> backtrace_from(const void* frame_address);
 
 }  // namespace fiber::core

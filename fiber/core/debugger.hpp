@@ -10,7 +10,7 @@
 
 namespace fiber::core {
 
-// A member and its offset in bytes ("GreenletObject.parent"), or an enumerator and its value. A
+// A member and its offset in bytes ("Context.sp"), or an enumerator and its value. A
 // null name ends a list of fields.
 struct DebuggerField {
   const char* name;

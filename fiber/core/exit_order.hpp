@@ -7,8 +7,8 @@
 namespace fiber::core {
 
 /// Calls `finish` when the process exits: after the functions that are given to std::atexit later
-/// than this call. For the single layer whose threads still work at that time; `finish` may be
-/// called several times. Throws std::bad_alloc.
+/// than this call. A process has one such function, that of the layer whose threads still work at
+/// that time; it may be called several times. Throws std::bad_alloc.
 FIBER_API void finish_at_exit(void (*finish)());
 
 /// Registers the function of finish_at_exit(), if there is one, with std::atexit once more. To be

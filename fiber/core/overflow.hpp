@@ -22,7 +22,8 @@ class OverflowGuard {
   std::size_t size_ = 0;
 };
 
-// Something that runs on a stack of its own as a part of a fiber, which is not to blame for it.
+// Code with a stack of its own that runs on behalf of a fiber. If its stack overflows, the report
+// names this code, and not the fiber.
 struct Part {
   const char* kind = nullptr;  // as the report says it; null if there is no such part
   const char* name = "";       // "" if it has none

@@ -71,7 +71,7 @@ class FIBER_API PerThreadUse {
   PerThreadUse* next_;  // in the list of the process, which no element ever leaves
 };
 
-// The functions with FIBER_API are called by fiber-monkey.
+// The functions with FIBER_API are called by other libraries.
 class OwnThread {
  public:
   // Returns null, or the reason why fibers cannot have a thread of their own here. With `slow`, a

@@ -10,7 +10,7 @@ struct Kept {
   bool is_kept;
   sigset_t mask;
 };
-// The mask belongs to the thread of the kernel, whatever thread state its tasks have.
+// The mask belongs to the thread of the kernel, whatever thread its fibers pass for.
 constinit thread_local PerThread<Kept> kept;
 const PerThreadUse kept_use([]() -> PerThreadBase& { return kept; });
 

@@ -22,7 +22,7 @@ FIBER_API const sigset_t* mask_for_children() noexcept;
 // Blocks every signal while it lives, for the threads that are started meanwhile: no signal kills
 // the program, or runs a handler, on a thread that the program does not know, and signals that the
 // program has blocked for sigwait or signalfd stay pending. The exceptions are the signals that a
-// thread's own instructions cause, and SIGURG, by which the stall monitor asks.
+// thread's own instructions cause, and SIGURG, by which a thread is asked for its place.
 class SignalsBlocked {
  public:
   SignalsBlocked() noexcept {

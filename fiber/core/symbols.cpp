@@ -145,7 +145,7 @@ class File {
   }
 
   // Returns the demangled name. Names are demangled when asked for, since that takes longer than
-  // everything else, and a report of many tasks asks for few functions.
+  // everything else, and a report of many fibers asks for few functions.
   const std::string& name_of(const Function& function) {
     const auto known = names_.find(function.name);
     if (known != names_.end()) return known->second;

@@ -1,6 +1,6 @@
 // Destroys objects that own one another, in chains of any length, by captures or results: from some
-// depth on, one after the other, since a chain may be longer than a stack is deep. CPython has this
-// mechanism, too, and calls it "trashcan".
+// depth on, one after the other, since a chain may be longer than a stack is deep. The name is that
+// of CPython's mechanism.
 #pragma once
 
 #include <fiber/config.hpp>

@@ -123,7 +123,7 @@ class FIBER_API GeneratorObject {
   core::ThreadState* thread;
   core::StackShape stack_shape;
   core::Owner<std::string> name;
-  std::uint64_t scope = 0;             // for the hooks: its owner
+  std::uint64_t scope = 0;             // the number of its owner, for the hooks; 0: none
   core::Links<GeneratorObject> links;  // in the thread's list of started ones, or in the trashcan
 
  protected:

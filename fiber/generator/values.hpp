@@ -71,7 +71,8 @@ struct SharedValue : core::SharedCounted<SharedValue> {
 
 [[noreturn]] FIBER_API void nothing_sent(const core::Type& wanted);
 [[noreturn]] FIBER_API void nothing_returned(const core::Type& wanted);
-// Throws TypeError: `wanted` is a text that would dangle, since it ends with its StopIteration.
+// Throws TypeError: a view of the type `wanted` would dangle, as its text ends with the
+// StopIteration.
 [[noreturn]] FIBER_API void nothing_keeps_text(const core::Type& wanted);
 
 // A place for a returned value until it is taken.

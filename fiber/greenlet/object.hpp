@@ -68,8 +68,8 @@ struct Outcome {
   Outcome() noexcept = default;
   Outcome(value its_result, std::exception_ptr its_error) noexcept
       : result(std::move(its_result)), error(std::exchange(its_error, nullptr)) {}
-  // LLVM's library copies an exception_ptr where it is to be moved, and the frames of a greenlet
-  // that has ended are never left: their copy would stay for ever.
+  // LLVM's library copies an exception_ptr on a move. The last frames of an ended greenlet are not
+  // unwound, so that a copy in them would stay for ever.
   Outcome(Outcome&& other) noexcept
       : result(std::move(other.result)), error(std::exchange(other.error, nullptr)) {}
   Outcome& operator=(Outcome&& other) noexcept {

@@ -87,9 +87,8 @@ class StreamSource : public BodySource {
   bool begun_ = false;
 };
 
-// A request that was given up may still be reading, perhaps forever, on a thread of its loop's
-// executor, while another request of the same loop sends the same body. So that loop must not wait
-// for the mutex.
+// A request that was given up may still be reading on another thread, perhaps forever, while the
+// next request sends the same body. So the thread of that request must not wait for the mutex.
 class InTurns : public BodySource {
  public:
   explicit InTurns(std::shared_ptr<BodySource> source) : source_(std::move(source)) {}

@@ -22,8 +22,8 @@ struct FieldView {
 
 namespace detail {
 
-/// Fields in their order, to be read one after the other. Headers makes strings of them once
-/// somebody looks; until then a copy is one more reference. Nothing changes once it is shared.
+/// Fields in their order, to be read one after the other. Headers makes strings of them at the
+/// first access; until then a copy is one more reference. Nothing changes once it is shared.
 class FIBER_API PackedHeaders final : public core::SharedCounted<PackedHeaders> {
   struct Sizes {
     std::uint32_t name, value;

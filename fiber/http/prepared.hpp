@@ -23,7 +23,7 @@ struct Prepared {
 
   // Whether the request itself brings cookies.
   bool has_cookies() const noexcept { return !request.cookies.empty() || has_cookie_field; }
-  // The URL of the answer: aiohttp keeps the fragment to itself.
+  // The URL of the answer: aiohttp removes the fragment.
   std::string_view answer_url() const noexcept {
     return std::string_view(request.url).substr(0, answer_url_size);
   }

@@ -6,7 +6,8 @@
 // object is to be patched: any object may signal.
 //
 // Threads wait in libc as usual. A signal wakes a task and a thread, if both wait: POSIX lets
-// waiters wake up without a reason. A cancelled task wakes up so as well, for waiting cannot fail.
+// waiters wake up without a reason. A cancelled task wakes up in this way, since waiting cannot
+// fail.
 #include <fiber/asyncio/threads.hpp>
 #include <fiber/asyncio/waiter.hpp>
 #include <fiber/monkey/real.hpp>

@@ -1,7 +1,7 @@
 // Files on disks: reading, writing, and waiting until the disk has what was written.
 //
-// The kernel serves most reads from memory. So a read only tries first (RWF_NOWAIT), which costs
-// what reading costs. The part that must come from the disk is read while the task waits: by
+// The kernel serves most reads from memory. So a read only tries first (RWF_NOWAIT), which is as
+// cheap as the read. The part that must come from the disk is read while the task waits: by
 // io_uring if the program uses aiofiles, else by a thread of the loop's executor. A write goes to
 // memory as well, unless it is large or the file is to be written at once (O_SYNC, O_DIRECT): then
 // a thread makes the write, as a whole, for others may append to the file. fsync is never quick.

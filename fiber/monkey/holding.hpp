@@ -1,5 +1,5 @@
 // What a call holds while its task waits. A handler that jumps out of the call (siglongjmp) runs no
-// destructor: what is lost so is let go by the next call that waits on the same stack.
+// destructor: the next call that waits on that stack frees the objects of such a call.
 #pragma once
 
 #include <fiber/monkey/descriptor.hpp>
@@ -20,7 +20,7 @@ class Holding {
   Holding& operator=(const Holding&) = delete;
   virtual ~Holding();
 
-  // Deletes what calls have held whose frames are gone: below that of this call, which holds
+  // Deletes the objects of calls whose frames are gone: below the frame of this call, which holds
   // nothing yet.
   static void let_go_of_lost(const Call& call) noexcept;
 
@@ -35,8 +35,8 @@ class Holding {
   Holding* next_;
 };
 
-// A descriptor of our own. Without memory for the list, it is lost in a jump. Code that closes what
-// it does not know may close it, or put another file under its number: see has_lost().
+// A descriptor of our own. Without memory for the list, it is lost in a jump. Code that closes
+// unknown descriptors may close it, or put another file under its number: see has_lost().
 class HeldDescriptor {
  public:
   HeldDescriptor(const Call& call, int fd) noexcept

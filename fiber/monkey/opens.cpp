@@ -1,7 +1,7 @@
 // Opening a FIFO, which waits for its other end.
 //
 // No event reports that somebody opens it: the task tries again, after 25 ms at most. Other files
-// are opened as ever.
+// are opened by libc.
 #include <fiber/monkey/holding.hpp>
 #include <fiber/monkey/hooks.hpp>
 #include <fiber/monkey/real.hpp>

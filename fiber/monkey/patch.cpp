@@ -48,8 +48,8 @@ struct Future {
   bool dependencies;
 };
 
-// The policy for an object that is to be patched. One that the user has not named in this call
-// stands behind that with which the object is patched already.
+// The policy for an object that is to be patched. A policy that this call does not name yields
+// to the one with which the object is patched already.
 struct Choice {
   Cancel cancel;
   bool is_named;

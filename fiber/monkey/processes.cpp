@@ -56,7 +56,7 @@ int wait_for_child(Call& call, Child child, F attempt) noexcept {
   while (result == 0) {
     const int fd = own.get() >= 0 ? own.get() : child.fd;
     if (fd < 0 ? !backoff.pause(call) : wait_a_while(call, fd, pause) == Wake::failed) {
-      // To the program this call has no descriptor: without it, the child is looked at.
+      // The descriptor is the library's own: if it is lost, the child is looked at again and again.
       if (!own.has_failed_as_lost()) return -1;
     }
     result = attempt();

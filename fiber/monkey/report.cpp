@@ -27,7 +27,7 @@ std::string joined(const std::vector<std::string>& words, const char* between) {
   return text;
 }
 
-// Bytes of a path that are not UTF-8 are told as Python tells those of a file's name: "\udcff".
+// Bytes of a path that are not UTF-8 are written as Python writes those of a file's name: "\udcff".
 std::string quoted(std::string_view text) {
   std::string all = "\"";
   while (!text.empty()) {

@@ -45,7 +45,7 @@ detail::Shield::Shield(std::chrono::nanoseconds limit) : task_(&task_for("shield
   grace_ = std::exchange(calls.grace, limit_);
 }
 
-// What was used is used of the time outside, too, which is for all calls together.
+// The time that was used is taken from the outer shield's, too, which is for all calls together.
 detail::Shield::~Shield() {
   TaskBase::LibraryCalls& calls = task_->library_calls();
   const int used = std::max(limit_ - calls.grace, 0);

@@ -27,7 +27,7 @@ std::size_t word_of(int fd) noexcept { return static_cast<unsigned>(fd) / kBits;
 
 bool is_possible(int fd) noexcept { return fd >= 0 && static_cast<std::size_t>(fd) < kMost; }
 
-// The parent's descriptors are nothing to the child.
+// A child process begins with an empty record.
 void forget_all() noexcept {
   for (std::size_t i = 0; i < used_words; ++i) all[i].store(0, std::memory_order_relaxed);
   used_words = 0;

@@ -1,6 +1,6 @@
 // The numbers of the descriptors that the library has for itself: code that closes all descriptors
-// that it does not know should leave them open. The numbers of pollers are not here: see
-// Selector::is_own(). All functions may be called on any thread.
+// that it does not know should leave them open. The numbers of pollers are not here: their
+// owners know them. All functions may be called on any thread.
 #pragma once
 
 #include <fiber/config.hpp>

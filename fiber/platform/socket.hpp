@@ -10,8 +10,8 @@
 namespace fiber::platform {
 
 // Sends bytes of a file from `offset` on, and moves it, without a copy in user space. Returns the
-// number of bytes, or -1 with errno; ENOSYS: the platform lacks sendfile(). Also for the library of
-// aiohttp.web.
+// number of bytes, or -1 with errno; ENOSYS: the platform lacks sendfile(). Other libraries call
+// it, too.
 FIBER_API ssize_t send_file(int socket, int file, off_t& offset, std::size_t size) noexcept;
 
 // Returns whether a connected socket, or each connection of a listening one, is plain TCP: a read

@@ -1,6 +1,6 @@
 // Loaded into a program by fiber-run, before all others: main() becomes a task.
 //
-// The program shall not notice. So the loop has descriptors of high numbers, no signal is handled
+// The program must not notice. So the loop has descriptors of high numbers, no signal is handled
 // here, signals interrupt the task's calls, its stack is as large as the program's own would be,
 // and the environment is as it was. When main() returns, the task calls exit(), and does not come
 // back to the loop: in a forked child process the loop could not go on.
