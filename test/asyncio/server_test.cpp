@@ -6,7 +6,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include <fcntl.h>
@@ -17,12 +16,14 @@
 
 #include "support/events.hpp"
 #include "support/log.hpp"
+#include "support/streams.hpp"
 
 namespace asyncio = fiber::asyncio;
 using asyncio::await;
 using asyncio::StreamReader;
 using asyncio::StreamWriter;
 using support::Events;
+using support::serve;
 using support::thrown_by;
 using namespace std::chrono_literals;
 
@@ -32,10 +33,6 @@ void until_the_end(StreamReader& reader, StreamWriter& writer) {
   writer.write("hello\n");
   await(reader.read());
   writer.close();
-}
-
-auto serve(auto callback, asyncio::StartServerOptions options = {}) {
-  return asyncio::start_server(std::move(callback), "127.0.0.1", 0, options);
 }
 
 // Returns a connection that is being served: the first line has come.

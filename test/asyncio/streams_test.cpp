@@ -24,15 +24,12 @@ using support::echo;
 using support::Events;
 using support::finish;
 using support::make_pair_of_streams;
+using support::serve;
 using support::thrown_by;
 using support::Trace;
 using namespace std::chrono_literals;
 
 namespace {
-
-auto serve(auto callback, asyncio::StartServerOptions options = {}) {
-  return asyncio::start_server(std::move(callback), "127.0.0.1", 0, options);
-}
 
 auto connect(const asyncio::Server& server, asyncio::OpenConnectionOptions options = {}) {
   return asyncio::open_connection("127.0.0.1", server.sockets().at(0).port(), std::move(options));

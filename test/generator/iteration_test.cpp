@@ -13,17 +13,12 @@
 
 using fiber::Generator;
 using fiber::StopIteration;
+using support::count;
 using support::Events;
 using support::list;
 using support::thrown_by;
 
 namespace {
-
-Generator<int> count(int from, int to) {
-  return [=](auto& self) {
-    for (int i = from; i < to; ++i) self.yield(i);
-  };
-}
 
 Generator<int> func2() {
   return [](auto& self) {

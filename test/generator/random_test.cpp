@@ -16,14 +16,12 @@
 #include <fstream>
 #include <iostream>
 
+#include "support/settings.hpp"
+
 using namespace generator_programs;
+using support::number_from;
 
 namespace {
-
-long number_from(const char* name, long otherwise) {
-  const char* text = std::getenv(name);
-  return text != nullptr ? std::atol(text) : otherwise;
-}
 
 using Events = std::vector<std::string>;
 

@@ -10,7 +10,10 @@
 #include <string>
 #include <vector>
 
+#include "support/generators.hpp"
+
 using fiber::Generator;
+using support::count;
 namespace ranges = std::ranges;
 namespace views = std::views;
 
@@ -28,12 +31,6 @@ static_assert(std::same_as<ranges::range_value_t<Generator<const std::string&>>,
 static_assert(std::same_as<ranges::range_reference_t<Generator<int>>, int&&>);
 static_assert(std::same_as<ranges::range_reference_t<Generator<int&>>, int&>);
 static_assert(std::sentinel_for<std::default_sentinel_t, Generator<int>::iterator>);
-
-Generator<int> count(int from, int to) {
-  return [=](auto& self) {
-    for (int i = from; i < to; ++i) self.yield(i);
-  };
-}
 
 template <class Range>
 std::vector<int> list(Range&& range) {

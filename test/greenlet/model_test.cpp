@@ -6,25 +6,21 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
-#include <cstdlib>
 #include <mutex>
 #include <random>
 #include <thread>
 
 #include "support/events.hpp"
+#include "support/settings.hpp"
 
 using fiber::getcurrent;
 using fiber::greenlet;
 using support::AtEnd;
+using support::number_from;
 
 namespace {
 
 using Random = std::mt19937;
-
-long number_from(const char* name, long otherwise) {
-  const char* text = std::getenv(name);
-  return text != nullptr ? std::atol(text) : otherwise;
-}
 
 // --- many greenlets suspended at some depth of nested try blocks --------------------------------
 

@@ -7,20 +7,17 @@
 #include "greenlet/random/model.hpp"
 #include "greenlet/random/program.hpp"
 
-#include <cstdlib>
 #include <iterator>
 #include <mutex>
 #include <optional>
 #include <sstream>
 
+#include "support/settings.hpp"
+
 using namespace greenlet_programs;
+using support::number_from;
 
 namespace {
-
-long number_from(const char* name, long otherwise) {
-  const char* text = std::getenv(name);
-  return text != nullptr ? std::atol(text) : otherwise;
-}
 
 using Events = std::vector<std::string>;
 

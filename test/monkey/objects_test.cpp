@@ -24,6 +24,7 @@
 #include <utility>
 #include <vector>
 
+#include "monkey/objects.hpp"
 #include "monkey/support.hpp"
 #include "support/child_process.hpp"
 #include "support/descriptor.hpp"
@@ -32,18 +33,6 @@
 using namespace monkey_test;
 
 namespace {
-
-const monkey::ObjectReport* find(const std::vector<monkey::ObjectReport>& all,
-                                 const std::string& part) {
-  const auto found = std::find_if(all.begin(), all.end(), [&](const auto& one) {
-    return one.object.find(part) != std::string::npos;
-  });
-  return found != all.end() ? &*found : nullptr;
-}
-
-bool has(const std::vector<std::string>& names, const std::string& name) {
-  return std::find(names.begin(), names.end(), name) != names.end();
-}
 
 std::string bound_calls() {
   const char* root = std::getenv("FIBER_BUILD_ROOT");

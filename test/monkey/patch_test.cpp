@@ -6,7 +6,6 @@
 #include <poll.h>
 #include <sys/wait.h>
 
-#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -15,25 +14,13 @@
 #include <thread>
 #include <vector>
 
+#include "monkey/objects.hpp"
 #include "monkey/support.hpp"
 #include "support/child_process.hpp"
 
 using namespace monkey_test;
 
-namespace {
-
-const monkey::Patched* find(const std::vector<monkey::Patched>& all, const std::string& part) {
-  const auto found = std::find_if(all.begin(), all.end(), [&](const monkey::Patched& one) {
-    return one.object.find(part) != std::string::npos;
-  });
-  return found != all.end() ? &*found : nullptr;
-}
-
-bool has(const std::vector<std::string>& names, const std::string& name) {
-  return std::find(names.begin(), names.end(), name) != names.end();
-}
-
-}  // namespace
+namespace {}  // namespace
 
 TEST_CASE("patch_all patches the program and its libraries, and nothing twice; unpatch undoes it") {
   CHECK(monkey::patched().empty());

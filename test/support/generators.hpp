@@ -16,4 +16,11 @@ std::vector<T> list(const fiber::Generator<T>& generator) {
   return items;
 }
 
+// Yields from, from + 1, ..., to - 1. Python: iter(range(from, to)).
+inline fiber::Generator<int> count(int from, int to) {
+  return [=](auto& self) {
+    for (int i = from; i < to; ++i) self.yield(i);
+  };
+}
+
 }  // namespace support

@@ -24,6 +24,11 @@ inline void echo(const fiber::asyncio::StreamReader& reader,
   fiber::asyncio::await(writer.wait_closed());
 }
 
+// Begins to serve on a port that the system chooses; to be awaited.
+auto serve(auto callback, fiber::asyncio::StartServerOptions options = {}) {
+  return fiber::asyncio::start_server(std::move(callback), "127.0.0.1", 0, options);
+}
+
 inline void finish(const fiber::asyncio::Server& server) {
   server.close();
   fiber::asyncio::await(server.wait_closed());

@@ -11,7 +11,10 @@
 
 #include <doctest/doctest.h>
 
+#include "support/http_heads.hpp"
+
 namespace http = fiber::http;
+using support::get;
 using namespace std::string_literals;
 
 namespace {
@@ -21,10 +24,6 @@ int status_of(const std::string& head, http::HeadLimits limits = {}) {
   http::MessageParser parser(http::MessageParser::Kind::request, limits);
   http::Head out;
   return parser.head(head, out) ? 200 : parser.fault().status;
-}
-
-std::string get(const std::string& fields) {
-  return "GET / HTTP/1.1\r\nHost: x\r\n" + fields + "\r\n";
 }
 
 // Returns the body of a request that is parsed in pieces; "!" and the reason if it is refused.

@@ -17,6 +17,7 @@
 
 #include "support/allocations.hpp"
 #include "support/clock.hpp"
+#include "support/http_heads.hpp"
 #include "support/web_peer.hpp"
 
 namespace aiohttp = fiber::aiohttp;
@@ -28,6 +29,7 @@ using asyncio::await;
 using support::Clock;
 using support::first_line;
 using support::Flood;
+using support::get;
 using support::Peer;
 using support::repeated;
 using support::with_app;
@@ -60,10 +62,6 @@ std::string status_of(const TestClient& client, const std::string& bytes, std::s
   peer.streams.second.write_eof();
   const std::string line = first_line(peer.rest());
   return line.substr(std::min<std::size_t>(line.find(' ') + 1, line.size()), 3);
-}
-
-std::string get(const std::string& fields) {
-  return "GET / HTTP/1.1\r\nHost: x\r\n" + fields + "\r\n";
 }
 
 }  // namespace
