@@ -87,8 +87,6 @@ Image::Image(const dl_phdr_info& info) noexcept : info_(info), path_(info.dlpi_n
     return reinterpret_cast<const void*>(value < info.dlpi_addr ? value + info.dlpi_addr : value);
   };
   std::size_t soname = 0;
-  std::size_t runpath = 0;
-  std::size_t rpath = 0;
   for (; dynamic->d_tag != DT_NULL; ++dynamic) {
     switch (dynamic->d_tag) {
       case DT_STRTAB: strings_ = static_cast<const char*>(address(*dynamic)); break;
@@ -101,14 +99,11 @@ Image::Image(const dl_phdr_info& info) noexcept : info_(info), path_(info.dlpi_n
       case DT_REL: rel_ = address(*dynamic); break;
       case DT_RELSZ: rel_bytes_ = dynamic->d_un.d_val; break;
       case DT_SONAME: soname = dynamic->d_un.d_val; break;
-      case DT_RUNPATH: runpath = dynamic->d_un.d_val; break;
-      case DT_RPATH: rpath = dynamic->d_un.d_val; break;
       default: break;  // also DT_RELR, which has no symbols
     }
   }
   if (strings_ == nullptr) return;
   if (soname != 0) soname_ = strings_ + soname;
-  if (runpath != 0 || rpath != 0) search_path_ = strings_ + (runpath != 0 ? runpath : rpath);
 }
 
 std::vector<std::string> Image::needed() const {

@@ -25,8 +25,6 @@ class Image {
   const char* soname() const noexcept { return soname_ != nullptr ? soname_ : ""; }
   // Returns the names of the objects that this object needs.
   std::vector<std::string> needed() const;
-  // The object's own search path for objects: DT_RUNPATH, or else DT_RPATH.
-  const char* search_path() const noexcept { return search_path_ != nullptr ? search_path_ : ""; }
   std::uintptr_t base() const noexcept { return info_.dlpi_addr; }
   bool is_program() const noexcept { return *info_.dlpi_name == '\0'; }
   bool contains(const void* address) const noexcept;
@@ -60,7 +58,6 @@ class Image {
   std::string_view path_;
   const char* strings_ = nullptr;
   const char* soname_ = nullptr;
-  const char* search_path_ = nullptr;
   const ElfW(Dyn) * dynamic_ = nullptr;
   const ElfW(Sym) * symbols_ = nullptr;
   const void* plt_ = nullptr;

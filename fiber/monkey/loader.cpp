@@ -4,11 +4,17 @@
 #include <fiber/monkey/patches.hpp>
 #include <fiber/monkey/real.hpp>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdlib>
-#include <exception>
+#include <memory>
+#include <new>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include <dlfcn.h>
+#include <link.h>
 #include <unistd.h>
 
 namespace fiber::monkey::detail {
@@ -28,26 +34,39 @@ bool any_directory(std::string_view list, F visit) {
 
 bool exists(const std::string& path) { return ::access(path.c_str(), R_OK) == 0; }
 
+// Returns the directories that the linker searches for an object with this code.
+std::vector<std::string> searched_for(const void* code) {
+  Dl_info info;
+  link_map* object = nullptr;
+  if (::dladdr1(code, &info, reinterpret_cast<void**>(&object), RTLD_DL_LINKMAP) == 0) return {};
+  Dl_serinfo head{};
+  if (::dlinfo(object, RTLD_DI_SERINFOSIZE, &head) != 0) return {};
+  const std::unique_ptr<std::byte[]> memory(new std::byte[head.dls_size]);
+  auto* all = new (memory.get()) Dl_serinfo(head);
+  if (::dlinfo(object, RTLD_DI_SERINFO, all) != 0) return {};
+  std::vector<std::string> directories;
+  for (unsigned i = 0; i < all->dls_cnt; ++i) directories.push_back(all->dls_serpath[i].dls_name);
+  return directories;
+}
+
+// Returns a path with the folder of the object with this code for "$ORIGIN".
+std::string with_origin(std::string path, const void* code) {
+  std::string origin;
+  for_each_image([&](const Image& image) {
+    if (image.contains(code)) origin = image.path().substr(0, image.path().rfind('/'));
+  });
+  for (const std::string_view token : {"${ORIGIN}", "$ORIGIN"})
+    for (std::size_t at = 0; (at = path.find(token, at)) != std::string::npos; at += origin.size())
+      path.replace(at, token.size(), origin);
+  return path;
+}
+
 // The linker searches the search path of the caller of dlopen, which it knows by the return
 // address: in our replacement that would be this library. So the caller's search path is searched
 // here. Returns "" if the linker should search for the name.
 std::string where_caller_means(const std::string& name, const void* caller) {
-  std::string directories;
-  std::string origin;
-  for_each_image([&](const Image& image) {
-    if (!image.contains(caller)) return;
-    directories = image.search_path();
-    origin = image.path().substr(0, image.path().rfind('/'));
-  });
-  const auto expanded = [&](std::string text) {
-    for (const std::string_view token : {"${ORIGIN}", "$ORIGIN"})
-      for (std::size_t at = 0; (at = text.find(token, at)) != std::string::npos;
-           at += origin.size())
-        text.replace(at, token.size(), origin);
-    return text;
-  };
   if (name.find('/') != std::string::npos) {
-    std::string path = expanded(name);
+    std::string path = with_origin(name, caller);
     return path != name ? path : std::string();
   }
   const char* first = std::getenv("LD_LIBRARY_PATH");
@@ -55,13 +74,12 @@ std::string where_caller_means(const std::string& name, const void* caller) {
         return exists(directory + "/" + name);
       }))
     return {};
-  std::string found;
-  any_directory(directories, [&](const std::string& directory) {
-    std::string path = expanded(directory) + "/" + name;
-    if (exists(path)) found = std::move(path);
-    return !found.empty();
-  });
-  return found;
+  // What every object has, such as libc, is the linker's to search.
+  const std::vector<std::string> usual = searched_for(reinterpret_cast<void*>(real().dlopen));
+  for (const std::string& directory : searched_for(caller))
+    if (std::find(usual.begin(), usual.end(), directory) == usual.end())
+      if (std::string path = directory + "/" + name; exists(path)) return path;
+  return {};
 }
 
 // Loads an object. May throw the exceptions of the object's constructors.
@@ -76,7 +94,9 @@ void* load(const char* name, int flags, const void* caller) {
 
 void* dlopen_(const char* name, int flags) {
   void* library = load(name, flags, __builtin_return_address(0));
-  if (library != nullptr && !in_foreign_process()) patch_newcomers();
+  if (library == nullptr) return nullptr;
+  if (!in_foreign_process()) patch_newcomers();
+  ::dlerror();  // the last call has succeeded
   return library;
 }
 

@@ -56,8 +56,13 @@ bool is_stopped_by_waiting(int owner) noexcept {
   return owner == running_thread() || core::OwnThread::is_of_this_thread(owner);
 }
 
-// The tasks of this thread that hold a mutex which is recursive or checks for errors.
-using Holders = std::unordered_map<const pthread_mutex_t*, const TaskBase*>;
+// The tasks of this thread that hold a mutex which is recursive or checks for errors, and how often
+// each has locked it: code outside of tasks may hold a recursive one, too.
+struct Holder {
+  const TaskBase* task = nullptr;
+  std::size_t times = 0;
+};
+using Holders = std::unordered_map<const pthread_mutex_t*, Holder>;
 Holders*& holders() noexcept {
   thread_local Holders* all = nullptr;
   return all;
@@ -65,7 +70,7 @@ Holders*& holders() noexcept {
 const TaskBase* holder_of(const pthread_mutex_t* mutex) noexcept {
   if (holders() == nullptr) return nullptr;
   const auto found = holders()->find(mutex);
-  return found != holders()->end() ? found->second : nullptr;
+  return found != holders()->end() ? found->second.task : nullptr;
 }
 // Notes the holder of a mutex. Without memory for the note, the mutex behaves as without patching.
 // Leaves errno unchanged, as locking does.
@@ -73,18 +78,25 @@ void note(const pthread_mutex_t* mutex, const TaskBase* task) noexcept {
   const int error = errno;
   try {
     if (holders() == nullptr) holders() = new Holders;
-    (*holders())[mutex] = task;
+    Holder& holder = (*holders())[mutex];
+    holder = {task, holder.task == task ? holder.times + 1 : 1};
   } catch (const std::bad_alloc&) {
     errno = error;
   }
 }
-void forget(const pthread_mutex_t* mutex) noexcept {
+// Notes that a holder unlocks the mutex; `all`: nothing holds it afterwards.
+void forget(const pthread_mutex_t* mutex, bool all) noexcept {
   if (holders() == nullptr) return;
-  holders()->erase(mutex);
+  const auto found = holders()->find(mutex);
+  if (found == holders()->end() || (!all && --found->second.times > 0)) return;
+  holders()->erase(found);
   if (!holders()->empty()) return;
   delete holders();
   holders() = nullptr;
 }
+
+// The owner of a robust mutex may have died: whoever is told so holds it.
+bool has_locked(int result) noexcept { return result == 0 || result == EOWNERDEAD; }
 
 bool is_held_by_another(const Call& call, const pthread_mutex_t* mutex) noexcept {
   if (!is_ours(mutex)) return false;
@@ -121,7 +133,7 @@ int lock_until(pthread_mutex_t* mutex, clockid_t clock, const timespec* until, F
   errno = error;
   if (timed_out) return ETIMEDOUT;
   if (result == EBUSY) result = block();
-  if (result == 0 && has_notes) note(mutex, &call.task());
+  if (has_locked(result) && has_notes) note(mutex, &call.task());
   return result;
 }
 
@@ -145,7 +157,7 @@ int trylock_(pthread_mutex_t* mutex) noexcept {
     return real().mutex_trylock(mutex);
   if (is_held_by_another(call, mutex)) return EBUSY;
   const int result = real().mutex_trylock(mutex);
-  if (result == 0) note(mutex, &call.task());
+  if (has_locked(result)) note(mutex, &call.task());
   return result;
 }
 
@@ -155,7 +167,8 @@ int unlock_(pthread_mutex_t* mutex) noexcept {
   if (holders() != nullptr && mutex != nullptr && tells_holders_apart(mutex) && is_ours(mutex)) {
     const Call call;
     if (call && lent_thread() == nullptr && is_held_by_another(call, mutex)) return EPERM;
-    if (mutex->__data.__count <= 1) forget(mutex);
+    const bool all = mutex->__data.__count <= 1;
+    if (all || (call && holder_of(mutex) == &call.task())) forget(mutex, all);
   }
   return real().mutex_unlock(mutex);
 }

@@ -2,10 +2,13 @@
 #include <fiber/asyncio/log.hpp>
 #include <fiber/core/thread_state.hpp>
 #include <fiber/monkey/hooks.hpp>
+#include <fiber/monkey/image.hpp>
 #include <fiber/monkey/real.hpp>
 #include <fiber/monkey/state.hpp>
 
+#include <array>
 #include <atomic>
+#include <climits>
 #include <clocale>
 #include <cstdint>
 #include <new>
@@ -40,9 +43,27 @@ std::atomic<const OpenSsl*> open_ssl{nullptr};
 std::atomic<const Glib*> glib{nullptr};
 
 template <class Function>
-bool find(Function*& function, const char* name) noexcept {
-  function = reinterpret_cast<Function*>(::dlsym(RTLD_DEFAULT, name));
+bool find(void* scope, Function*& function, const char* name) noexcept {
+  function = reinterpret_cast<Function*>(::dlsym(scope, name));
   return function != nullptr;
+}
+
+// Calls find_all(scope) for the program's scope, and for a library that dlopen has kept out of it
+// (RTLD_LOCAL), until it returns true. That library stays loaded then.
+template <class F>
+bool in_any_scope(const char* library, F find_all) noexcept {
+  if (find_all(RTLD_DEFAULT)) return true;
+  std::array<char, PATH_MAX> path{};
+  for_each_image([&](const Image& image) {
+    if (image.file_name().starts_with(library) && image.path().size() < path.size())
+      path[image.path().copy(path.data(), path.size() - 1)] = '\0';
+  });
+  if (path[0] == '\0') return false;
+  void* scope = real().dlopen(path.data(), RTLD_LAZY | RTLD_NOLOAD);
+  if (scope == nullptr) return false;
+  if (find_all(scope)) return true;
+  ::dlclose(scope);
+  return false;
 }
 
 // Returns libc's function: a call by name may come back to the replacement, and so would a call by
@@ -54,14 +75,17 @@ UseLocale real_uselocale() noexcept {
   return reinterpret_cast<UseLocale>(~inverted);
 }
 
-// The locale that the thread had before its tasks set their own.
+// The thread's own locale: before its tasks have set theirs, and as code outside of tasks sets it.
 thread_local constinit bool tasks_set_locales = false;
 thread_local constinit locale_t locale_of_thread = nullptr;
 
 locale_t uselocale_(locale_t locale) noexcept {
   const Call call;
   locale_t before = real_uselocale()(locale);
-  if (call && locale != nullptr && !tasks_set_locales) {
+  if (locale == nullptr) return before;
+  if (!call) {
+    locale_of_thread = locale;
+  } else if (!tasks_set_locales) {
     locale_of_thread = before;
     tasks_set_locales = true;
   }
@@ -207,17 +231,22 @@ void find_state_of_libraries() noexcept {
   asyncio::detail::set_step_check(report_left_behind);
   static OpenSsl ssl;
   static Glib contexts;
-  if (open_ssl.load() == nullptr && find(ssl.peek, "ERR_peek_error") &&
-      find(ssl.get, "ERR_get_error_all") && find(ssl.clear, "ERR_clear_error") &&
-      find(ssl.begin, "ERR_new") && find(ssl.place, "ERR_set_debug") &&
-      find(ssl.end, "ERR_set_error"))
+  if (open_ssl.load() == nullptr && in_any_scope("libcrypto.so", [](void* scope) {
+        return find(scope, ssl.peek, "ERR_peek_error") &&
+               find(scope, ssl.get, "ERR_get_error_all") &&
+               find(scope, ssl.clear, "ERR_clear_error") && find(scope, ssl.begin, "ERR_new") &&
+               find(scope, ssl.place, "ERR_set_debug") && find(scope, ssl.end, "ERR_set_error");
+      }))
     open_ssl.store(&ssl, std::memory_order_release);
-  if (glib.load() == nullptr && find(contexts.top, "g_main_context_get_thread_default") &&
-      find(contexts.push, "g_main_context_push_thread_default") &&
-      find(contexts.pop, "g_main_context_pop_thread_default") &&
-      find(contexts.reference, "g_main_context_ref") &&
-      find(contexts.unreference, "g_main_context_unref"))
+  if (glib.load() == nullptr && in_any_scope("libglib-2.0.so", [](void* scope) {
+        return find(scope, contexts.top, "g_main_context_get_thread_default") &&
+               find(scope, contexts.push, "g_main_context_push_thread_default") &&
+               find(scope, contexts.pop, "g_main_context_pop_thread_default") &&
+               find(scope, contexts.reference, "g_main_context_ref") &&
+               find(scope, contexts.unreference, "g_main_context_unref");
+      }))
     glib.store(&contexts, std::memory_order_release);
+  ::dlerror();  // what was looked for in vain is not an error of the program's
 }
 
 std::span<const Hook> state_hooks() noexcept {

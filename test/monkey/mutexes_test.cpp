@@ -80,6 +80,49 @@ TEST_CASE("a task that does not hold a mutex which tells holders apart cannot un
     });
 }
 
+TEST_CASE("a recursive mutex whose owner has died is one task's after the other") {
+  Events say;
+  run([&] {
+    Mutex mutex(PTHREAD_MUTEX_RECURSIVE, PTHREAD_MUTEX_ROBUST);
+    std::thread([&] { CHECK(mutex.lock() == 0); }).join();
+    const auto work = [&](const auto& lock) {
+      const int result = lock();
+      if (result == EOWNERDEAD) CHECK(mutex.make_consistent() == 0);
+      say(result == EOWNERDEAD ? "inherited" : "locked");
+      calls::usleep(1000);
+      say("unlocks");
+      CHECK(mutex.unlock() == 0);
+    };
+    await(asyncio::gather([&] { work([&] { return mutex.lock(); }); },
+                          [&] { work([&] { return mutex.lock(); }); }));
+    std::thread([&] { CHECK(mutex.lock() == 0); }).join();
+    await(asyncio::gather([&] { work([&] { return mutex.trylock(); }); },
+                          [&] { work([&] { return mutex.lock(); }); }));
+  });
+  CHECK(say.take() == "inherited unlocks locked unlocks inherited unlocks locked unlocks");
+}
+
+TEST_CASE("a recursive mutex that main() holds, too, is free once each has unlocked it as often") {
+  Mutex mutex(PTHREAD_MUTEX_RECURSIVE);
+  CHECK(mutex.lock() == 0);
+  const auto lock_twice = [&] {
+    CHECK(mutex.lock() == 0);
+    CHECK(mutex.trylock() == 0);
+    CHECK(mutex.unlock() == 0);
+    calls::usleep(1000);
+    return mutex.unlock();
+  };
+  run([&] {
+    CHECK(await(start(lock_twice)) == 0);
+    CHECK(mutex.unlock() == 0);
+    CHECK(await(start(lock_twice)) == 0);
+    std::thread([&] {
+      CHECK(mutex.trylock() == 0);
+      CHECK(mutex.unlock() == 0);
+    }).join();
+  });
+}
+
 TEST_CASE("locking fails in no cancelled task") {
   Events say;
   run([&] {

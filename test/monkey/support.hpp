@@ -63,10 +63,11 @@ struct Listener {
 // A mutex of this kind, such as PTHREAD_MUTEX_RECURSIVE.
 class Mutex {
  public:
-  explicit Mutex(int kind) {
+  explicit Mutex(int kind, int robustness = PTHREAD_MUTEX_STALLED) {
     pthread_mutexattr_t attributes;
     ::pthread_mutexattr_init(&attributes);
     ::pthread_mutexattr_settype(&attributes, kind);
+    ::pthread_mutexattr_setrobust(&attributes, robustness);
     ::pthread_mutex_init(&mutex_, &attributes);
     ::pthread_mutexattr_destroy(&attributes);
   }
@@ -76,6 +77,7 @@ class Mutex {
   int lock() { return calls::mutex_lock(&mutex_); }
   int trylock() { return calls::mutex_trylock(&mutex_); }
   int unlock() { return calls::mutex_unlock(&mutex_); }
+  int make_consistent() { return ::pthread_mutex_consistent(&mutex_); }
 
  private:
   pthread_mutex_t mutex_;
