@@ -106,10 +106,7 @@ void GeneratorBase::name(std::string_view new_name) const {
   checked()->name = core::Owner(new std::string(new_name));
 }
 
-std::size_t GeneratorBase::stack_used() const {
-  const core::Stack* stack = checked()->stack;
-  return stack != nullptr ? core::stack_used(stack) : 0;
-}
+std::size_t GeneratorBase::stack_used() const { return core::stack_used(checked()->stack); }
 
 std::string repr(const GeneratorBase& generator) {
   return generator ? describe(*generator.object()) : "<generator null>";

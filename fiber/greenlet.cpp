@@ -175,10 +175,7 @@ void greenlet::name(std::string_view new_name) const {
   checked()->name = core::Owner(new std::string(new_name));
 }
 
-std::size_t greenlet::stack_used() const {
-  const core::Stack* stack = checked()->stack;
-  return stack != nullptr ? core::stack_used(stack) : 0;
-}
+std::size_t greenlet::stack_used() const { return core::stack_used(checked()->stack); }
 
 const greenlet& greenlet::getcurrent() { return fiber::getcurrent(); }
 

@@ -171,14 +171,10 @@ struct FIBER_API AsyncioThread final : core::ThreadLayer {
 FIBER_API AsyncioThread& make_asyncio_thread(core::ThreadState& thread);
 /// Returns the loop layer's part of `thread`; null if the thread has used no loop yet, or no fiber.
 inline AsyncioThread* asyncio_thread_of(const core::ThreadState* thread) noexcept {
-  return thread != nullptr ? static_cast<AsyncioThread*>(thread->layers[kThreadSlot]) : nullptr;
+  return core::layer_of<AsyncioThread>(thread, kThreadSlot);
 }
 inline AsyncioThread& asyncio_thread() {
-  core::ThreadState& thread = core::thread_state();
-  AsyncioThread* own = asyncio_thread_of(&thread);
-  if (own == nullptr) [[unlikely]]
-    return make_asyncio_thread(thread);
-  return *own;
+  return core::layer_of_this_thread<AsyncioThread, make_asyncio_thread>(kThreadSlot);
 }
 /// Returns the loop that runs on this thread, or null.
 inline LoopObject* running_loop_or_null() noexcept {

@@ -367,7 +367,7 @@ StackCensus StackPool::census() const noexcept {
 }
 
 std::size_t stack_used(const Stack* stack) noexcept {
-  return platform::touched(stack->base, stack->size, machine_page_size());
+  return stack != nullptr ? platform::touched(stack->base, stack->size, machine_page_size()) : 0;
 }
 
 }  // namespace fiber::core

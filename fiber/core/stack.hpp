@@ -184,7 +184,7 @@ class FIBER_API StackPool {
 };
 
 // Returns the bytes below the top that were touched since the memory was last given back
-// (page-exact).
+// (page-exact); 0 for no stack.
 FIBER_API std::size_t stack_used(const Stack* stack) noexcept;
 
 }  // namespace fiber::core

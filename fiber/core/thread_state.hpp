@@ -66,6 +66,22 @@ inline ThreadState& thread_state() {
   return *state;
 }
 
+// Returns the part of `thread` that the layer with this slot has; null if the thread has not used
+// that layer yet, or no fiber.
+template <class Layer>
+Layer* layer_of(const ThreadState* thread, std::size_t slot) noexcept {
+  return thread != nullptr ? static_cast<Layer*>(thread->layers[slot]) : nullptr;
+}
+// Returns this thread's part; make(thread) makes it at the first use.
+template <class Layer, Layer& (*make)(ThreadState&)>
+Layer& layer_of_this_thread(std::size_t slot) {
+  ThreadState& thread = thread_state();
+  Layer* own = layer_of<Layer>(&thread, slot);
+  if (own == nullptr) [[unlikely]]
+    return make(thread);
+  return *own;
+}
+
 // Returns true from the moment when this thread's destructors have ended its state.
 FIBER_API bool thread_is_exiting() noexcept;
 

@@ -315,15 +315,11 @@ FIBER_API GreenletThread& make_greenlet_thread(core::ThreadState& thread);
 
 // Returns the greenlet part of `thread`; null if the thread has used no greenlet yet, or no fiber.
 inline GreenletThread* greenlet_thread_of(const core::ThreadState* thread) noexcept {
-  return thread != nullptr ? static_cast<GreenletThread*>(thread->layers[kThreadSlot]) : nullptr;
+  return core::layer_of<GreenletThread>(thread, kThreadSlot);
 }
 
 inline GreenletThread& greenlet_thread() {
-  core::ThreadState& thread = core::thread_state();
-  GreenletThread* own = greenlet_thread_of(&thread);
-  if (own == nullptr) [[unlikely]]
-    return make_greenlet_thread(thread);
-  return *own;
+  return core::layer_of_this_thread<GreenletThread, make_greenlet_thread>(kThreadSlot);
 }
 
 }  // namespace fiber::detail

@@ -229,7 +229,7 @@ std::string JsonFault::text() const {
 }
 
 JSONDecodeError::JSONDecodeError(JsonFault fault)
-    : ValueError(fault.text()), fault_(std::make_shared<const JsonFault>(std::move(fault))) {}
+    : ValueError(fault.text()), JsonFaultMembers(std::move(fault)) {}
 JSONDecodeError::~JSONDecodeError() = default;
 
 JsonFault json_fault(std::string_view text) {

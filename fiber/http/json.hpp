@@ -35,13 +35,9 @@ struct JsonFault {
   FIBER_API std::string text() const;
 };
 
-/// A ValueError that says where a text stops being JSON. Copying never throws.
-/// Python: json.JSONDecodeError.
-class FIBER_API JSONDecodeError : public ValueError {
+/// The members of exceptions that tell where a text stops being JSON. Copying never throws.
+class FIBER_API JsonFaultMembers {
  public:
-  explicit JSONDecodeError(JsonFault fault);
-  ~JSONDecodeError() override;
-
   const std::string& msg() const noexcept { return fault_->msg; }  ///< "Expecting value"
   const std::string& doc() const noexcept { return fault_->doc; }  ///< the text that is no JSON
   std::size_t pos() const noexcept { return fault_->pos; }  ///< the place in characters, from 0
@@ -49,8 +45,19 @@ class FIBER_API JSONDecodeError : public ValueError {
   /// The place in the line in characters, from 1.
   std::size_t colno() const noexcept { return fault_->colno; }
 
+ protected:
+  explicit JsonFaultMembers(JsonFault fault)
+      : fault_(std::make_shared<const JsonFault>(std::move(fault))) {}
+
  private:
   std::shared_ptr<const JsonFault> fault_;
+};
+
+/// A ValueError that says where a text stops being JSON. Python: json.JSONDecodeError.
+class FIBER_API JSONDecodeError : public ValueError, public JsonFaultMembers {
+ public:
+  explicit JSONDecodeError(JsonFault fault);
+  ~JSONDecodeError() override;
 };
 
 namespace detail {

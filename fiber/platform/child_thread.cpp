@@ -17,7 +17,7 @@ namespace {
 
 static_assert(sizeof(void*) >= 8 && sizeof(pid_t) == 4);
 
-// Waits without taking the child's status: the number stays the child's until the loop takes the
+// Waits without taking the child's status: the number stays the child's until the caller takes the
 // status.
 void* wait_for_end(void* argument) noexcept {
   const auto packed = reinterpret_cast<std::uintptr_t>(argument);

@@ -1,4 +1,4 @@
-// What a platform has to give to an event loop: it tells which descriptors are ready. One
+// What a platform has to give to wait for descriptors: it tells which of them are ready. One
 // implementation is built: of linux/ or of posix/.
 #pragma once
 
@@ -44,7 +44,7 @@ class Wishes {
   ~Wishes() = default;
 };
 
-// The registrations of one loop. All functions are for the loop's thread, except wake() and those
+// The registrations of one owner. All functions are for the owner's thread, except wake() and those
 // whose comment says otherwise. Results are 0 or an errno.
 class Poller {
  public:

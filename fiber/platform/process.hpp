@@ -1,4 +1,4 @@
-// What a platform has to give for child processes: their ends, seen by an event loop.
+// What a platform has to give for child processes: their ends, seen by a poller.
 #pragma once
 
 #include <sys/types.h>

@@ -149,22 +149,11 @@ class FIBER_API InvalidJSONError : public virtual RequestException {
 };
 
 /// Response::json() of a body that is not JSON: "Expecting value: line 1 column 1 (char 0)".
-class FIBER_API JSONDecodeError : public InvalidJSONError {
+class FIBER_API JSONDecodeError : public InvalidJSONError, public http::JsonFaultMembers {
  public:
   explicit JSONDecodeError(http::JsonFault fault)
-      : RequestException(fault.text()),
-        fault_(std::make_shared<const http::JsonFault>(std::move(fault))) {}
+      : RequestException(fault.text()), JsonFaultMembers(std::move(fault)) {}
   ~JSONDecodeError() override;
-
-  const std::string& msg() const noexcept { return fault_->msg; }  ///< "Expecting value"
-  const std::string& doc() const noexcept { return fault_->doc; }  ///< the text
-  /// The position of the fault, in characters of the text.
-  std::size_t pos() const noexcept { return fault_->pos; }
-  std::size_t lineno() const noexcept { return fault_->lineno; }  ///< from 1
-  std::size_t colno() const noexcept { return fault_->colno; }    ///< from 1
-
- private:
-  std::shared_ptr<const http::JsonFault> fault_;
 };
 
 /// The connection ended in the middle of the body, or the body was malformed.

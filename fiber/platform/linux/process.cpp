@@ -27,7 +27,7 @@ int open_child(pid_t pid) noexcept {
 
 int signal_child(int descriptor, pid_t pid, int signal) noexcept {
   if (::syscall(SYS_pidfd_send_signal, descriptor, signal, nullptr, 0) == 0) return 0;
-  // The number stays the child's until its status is taken, which only the loop does.
+  // The number stays the child's until its status is taken, which only the caller does.
   return errno == ESRCH ? -1 : ::kill(pid, signal);
 }
 

@@ -42,7 +42,7 @@ bool is_file(int fd, const Identity& identity) noexcept {
 // Makes a pair of sockets for wake-ups. A pipe would do, but for numbers that other code has
 // closed: a write to a pipe without a reader ends the program, and a write to a number that stands
 // for another file by now spoils the file; send() only fails. Another thread that starts a program
-// between the calls lets it inherit the sockets, which does no harm: the loop takes any byte for a
+// between the calls lets it inherit the sockets, which does no harm: the owner takes any byte for a
 // wake-up.
 int make_pair(std::array<int, 2>& ends) noexcept {
   if (::socketpair(AF_UNIX, SOCK_STREAM, 0, ends.data()) != 0) return errno;
