@@ -79,6 +79,7 @@ class Epoll final : public Poller {
   std::atomic<int>& outer_ = own_[1];  // readable when epoll_ is, which may be replaced
   std::atomic<int>& wake_ = own_[2];
   std::atomic<int>& timer_ = own_[3];
+  std::atomic<bool> woken_{false};  // an event of wake_ is on its way
   std::int64_t timer_set_ = kNever;
   std::vector<epoll_event> events_;
 };
@@ -132,8 +133,11 @@ int Epoll::wait(std::span<Event> events, int milliseconds, const Wishes& /*wishe
     const epoll_event& event = events_[static_cast<std::size_t>(i)];
     // Each write to the eventfd is an edge of its own, so its counter, which 2^64 writes would
     // fill, is not read.
-    if (event.data.u64 == kOwn) [[unlikely]]
+    if (event.data.u64 == kOwn) [[unlikely]] {
+      // Acquires what was done before a call of wake() that has relied on this event.
+      woken_.exchange(false, std::memory_order_acq_rel);
       continue;
+    }
     events[static_cast<std::size_t>(reported++)] = {event.data.u64, event.events};
   }
   return count < 0 ? count : reported;
@@ -141,10 +145,14 @@ int Epoll::wait(std::span<Event> events, int milliseconds, const Wishes& /*wishe
 
 void Epoll::wake() noexcept {
   if (wake_ < 0) return;  // closed
+  // One write is enough until the owner sees it: other threads may call a hundred times meanwhile.
+  if (woken_.exchange(true, std::memory_order_acq_rel)) return;
   const Uncancelled guard;
   const std::uint64_t one = 1;
-  while (::write(wake_, &one, sizeof one) < 0 && errno == EINTR) {
+  ssize_t written = 0;
+  while ((written = ::write(wake_, &one, sizeof one)) < 0 && errno == EINTR) {
   }
+  if (written < 0) woken_.store(false, std::memory_order_relaxed);
 }
 
 bool Epoll::renew() noexcept {
@@ -167,6 +175,7 @@ int Epoll::revive() noexcept {
   }
   epoll_ = epoll;
   wake_ = wake;
+  woken_.store(false, std::memory_order_relaxed);
   timer_ = timer;
   outer_ = outer;
   watch_all_own();
@@ -179,6 +188,7 @@ int Epoll::revive() noexcept {
 void Epoll::forked() noexcept {
   replace(epoll_, new_epoll());
   replace(wake_, new_wake());
+  woken_.store(false, std::memory_order_relaxed);
   if (timer_ >= 0) replace(timer_, new_timer());
   if (outer_ >= 0) replace(outer_, new_epoll());
   watch_all_own();
