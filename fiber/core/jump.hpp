@@ -10,7 +10,8 @@
 // The jump keeps the modes of floating-point arithmetic for each stack: on x86-64 both control
 // words, flags included. On arm64, POWER and RISC-V Boost.Context leaves the control register
 // alone; jump() keeps it there. On POWER Boost.Context forgets the registers for numbers and
-// vectors that a called function must keep: jump() has the compiler keep nothing in them.
+// vectors that a called function must keep, and the two words by which a profiler finds the frame
+// above: jump() has the compiler keep nothing in those registers, and writes the words.
 //
 // Programs need Boost's library and none of its headers: its two functions are declared here under
 // names of ours, with the symbols of the Boost for which this library was configured. jump.cpp
@@ -53,11 +54,20 @@ extern "C" void* fiber_boost_make(void* top, std::size_t size,
 #undef FIBER_JUMP_FCONTEXT
 #undef FIBER_MAKE_FCONTEXT
 
+#if defined(__powerpc64__)
+// Bytes by which Boost's jump lowers the stack pointer to save registers. A frame's first word is
+// the address of the frame above, its third the return address of the function that it has called.
+inline constexpr int kPowerFrame = 184;
+#endif
+
 // Always inlined: ThreadSanitizer counts the calls on each stack, and would miscount a function
 // that is entered for one stack and left on another, if it is inlined on one side only.
 FIBER_INLINE Context* jump(Context& from, const Context& to) noexcept {
 #if defined(FIBER_JUMP_LEAVES_FLOAT_CONTROL)
   from.float_control = float_control();
+#endif
+#if defined(__powerpc64__)
+  asm volatile("std 1, %0(1)\n\tstd %1, 16(1)" : : "n"(-kPowerFrame), "r"(0L) : "memory");
 #endif
   const BoostTransfer arrived = fiber_boost_jump(to.sp, &from);
 #if defined(__powerpc64__)
@@ -91,6 +101,11 @@ Context fresh(Stack* stack) noexcept {
   Context context;
   context.sp =
       fiber_boost_make(top, static_cast<std::size_t>(top - stack->base), &boost_entry<entry>);
+#if defined(__powerpc64__)
+  auto** frame = static_cast<void**>(context.sp);
+  frame[0] = frame + kPowerFrame / sizeof(void*);
+  frame[kPowerFrame / sizeof(void*) + 2] = nullptr;
+#endif
   return context;
 }
 

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cfenv>
+#include <cstring>
 #include <exception>
 #include <stdexcept>
 #include <string>
@@ -34,6 +35,7 @@ class Raw {
       start_context(thread_state(), outside_, stack_, &Raw::entry, this);
   }
   void suspend() { switch_context(thread_state(), inside_, outside_); }
+  const Context& inside() const { return inside_; }
   std::string log;
 
  private:
@@ -61,7 +63,42 @@ double powers(const volatile double& seed, Raw& raw, void (*pass)(Raw&)) {
   return a + 10 * b + 100 * c + 1000 * d;
 }
 
+#if defined(__powerpc64__)
+// On POWER the first word of a frame is the address of the frame above, the third the return address
+// of the function that it has called.
+struct Frame {
+  const Frame* above;
+  const void* flags;
+  const void* return_address;
+};
+
+void never_entered(Context*) {}
+#endif
+
 }  // namespace
+
+#if defined(__powerpc64__)
+TEST_CASE("the frames of a context are a chain that ends, from the place where it was left") {
+  Raw raw([](Raw& self) { self.suspend(); });
+  raw.resume();
+  const auto* left = static_cast<const Frame*>(raw.inside().sp);
+  REQUIRE(left->above != nullptr);
+  CHECK(left->above->return_address == nullptr);  // no address that an unwinder would read
+  int frames = 0;
+  for (; left != nullptr && frames < 100; left = left->above) ++frames;
+  CHECK(frames > 2);
+  CHECK(left == nullptr);
+  raw.resume();
+
+  Stack* stack = thread_state().pool.allocate(1);
+  std::memset(stack->top() - 512, 0xff, 512);  // as an ended fiber may leave them
+  const auto* first = static_cast<const Frame*>(fiber::core::fresh<never_entered>(stack).sp);
+  REQUIRE(first->above > first);
+  CHECK(first->above->return_address == nullptr);
+  CHECK(first->above->above == nullptr);
+  thread_state().pool.release(stack);
+}
+#endif
 
 TEST_CASE("a context starts with nothing caught and nothing in flight") {
   Raw raw([](Raw& self) {

@@ -22,6 +22,7 @@
 #endif
 
 #include "support/child_process.hpp"
+#include "support/emulator.hpp"
 #include "support/valgrind.hpp"
 
 using fiber::Generator;
@@ -74,6 +75,7 @@ class Switches {
 }  // namespace
 
 TEST_CASE("a profiler may read the stack at any time") {
+  if (support::lacks_unwinding_from_handlers()) return;
   const auto ended = run_forked([] {
     sample();  // loads libraries
     struct sigaction action {};

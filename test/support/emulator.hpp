@@ -21,6 +21,16 @@ inline bool lacks_threads_in_forked_children() {
                               "those of its parent");
 }
 
+inline bool lacks_unwinding_from_handlers() {
+#if defined(__powerpc64__)
+  return on_emulator() &&
+         left_out(
+             "on POWER libgcc does not know the code by which qemu-user returns from a handler");
+#else
+  return false;
+#endif
+}
+
 inline bool lacks_shared_memory_of_vfork() {
   return on_emulator() &&
          left_out("under qemu-user a failed exec is a status, since vfork shares no memory");
