@@ -26,10 +26,10 @@ std::string sub_exceptions(std::size_t count) {
   return " (" + std::to_string(count) + (count == 1 ? " sub-exception)" : " sub-exceptions)");
 }
 
-// Returns a text: "ValueError: text (from KeyError: text)"; for a group, its errors as well.
 // An exception of the user's may have none.
 const char* text_or_none(const char* text) noexcept { return text != nullptr ? text : ""; }
 
+// Returns a text: "ValueError: text (from KeyError: text)"; for a group, its errors as well.
 std::string told(const std::exception_ptr& error) {
   constexpr std::size_t kMostCauses = 15;
   std::string text;

@@ -27,7 +27,7 @@
  * Threads. Greenlets, tasks, futures and loops belong to the thread that made them, and so do the
  * functions that take them, but for those that say otherwise: on another thread they fail with
  * FIBER_WRONG_THREAD, or, where they return no status, with NULL or zero and a text. Fibers never
- * change threads. How a worker thread ends a future: it posts to the future's loop.
+ * change threads. To end a future, a worker thread posts to the future's loop (fiber_loop_post).
  *
  * Pointers that are passed along (arguments, results, user data) are not looked at, and belong to
  * the program. Structures of options begin with their size, and may be NULL; new members will be
@@ -49,7 +49,7 @@ extern "C" {
 
 /* --- statuses --- */
 
-/* What a function that can fail returns, and a body. */
+/* The statuses that bodies, and functions that can fail, return. */
 enum fiber_status {
   FIBER_OK = 0,
   FIBER_ERROR = -1,     /* any other error; fiber_last_error() has its text */
@@ -172,7 +172,7 @@ FIBER_C_API int fiber_spawn(fiber_future** made, fiber_body* body, void* argumen
 /* Waits in the current task (FIBER_BAD_STATE outside of one). */
 FIBER_C_API int fiber_sleep(int64_t nanoseconds);
 
-/* What fiber_wait_fd waits for. */
+/* The events for which fiber_wait_fd waits. */
 enum fiber_events { FIBER_READABLE = 1, FIBER_WRITABLE = 2 };
 
 /* Waits until a descriptor is ready for one of `events`; *ready (which may be NULL) gets the events

@@ -8,7 +8,7 @@
 //
 // A handle is a counted reference. Dropping the last one to a suspended greenlet throws
 // GreenletExit into it, so that its stack is unwound. A greenlet runs only on the thread that made
-// it, or, if it was still pending, that gave it a parent of its own; its handles may be copied and
+// it; a pending one moves to a thread that gives it a parent there. Its handles may be copied and
 // dropped on any thread (the unwinding is left to its own thread).
 //
 // Each greenlet has errno, the exceptions it is handling, the floating-point modes (fesetround; at
@@ -248,9 +248,10 @@ class FIBER_API greenlet {
   /// thread's main greenlet. The reference is not counted: copy it to keep the parent alive.
   /// Python: g.parent.
   const greenlet& parent() const;
-  /// Throws AttributeError (main), TypeError (null), ValueError (cycles, another thread's parent).
-  /// A pending greenlet of another thread, even of one that has exited, moves to this thread; no
-  /// other thread may use it meanwhile. A started one of another thread is a ValueError.
+  /// Sets the parent. Throws AttributeError (main), TypeError (null), ValueError (cycles, another
+  /// thread's parent). A pending greenlet of another thread, even of one that has exited, moves to
+  /// this thread; no other thread may use it meanwhile. A started one of another thread is a
+  /// ValueError.
   void parent(const greenlet& new_parent) const;
 
   /// Sets or replaces the body of a pending greenlet. Throws AttributeError once it has started.

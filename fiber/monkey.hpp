@@ -98,7 +98,7 @@ FIBER_API std::size_t patch_all(const PatchOptions& options = {});
 /// if no such object is loaded, unless PatchOptions::future is true.
 FIBER_API std::size_t patch_library(std::string_view name, const PatchOptions& options = {});
 
-/// Undo the patching. Calls that wait at this moment end as patched ones.
+/// Undoes all patching. Calls that wait at this moment end as patched ones.
 FIBER_API void unpatch() noexcept;
 /// Undoes the patching of one object, by its whole name or path: now, and of one that patch_library
 /// expects to be loaded later.
@@ -118,7 +118,7 @@ FIBER_API std::vector<std::string> patchable();
 
 /// A function of libc that an object calls, which blocks the thread and cannot be patched.
 struct BlockingCall {
-  std::string function;  ///< its name, such as "flock"
+  std::string function;  ///< its name, such as "pthread_barrier_wait"
   std::string advice;    ///< what to do about it
 };
 

@@ -60,7 +60,8 @@ FIBER_API Census census();  ///< Returns the numbers of this thread.
 FIBER_API std::size_t max_idle();
 FIBER_API std::size_t max_idle(std::size_t count);
 
-/// Gives the memory of all idle stacks back now, and the address space of those that lie together.
+/// Gives back the memory of all idle stacks now. Address space is reserved for many stacks at once:
+/// that of a group in which no stack is in use is given back, too.
 FIBER_API void trim();
 
 }  // namespace fiber::stacks

@@ -13,7 +13,7 @@
 // no frames.
 //
 // Throws ValueError for a null handle and for a greenlet that another thread could run meanwhile.
-// Suspended greenlets have frames on x86-64 and arm64 alone.
+// Suspended greenlets have frames on x86-64, 64-bit ARM, POWER, RISC-V and s390x alone.
 #pragma once
 
 #include <fiber/config.hpp>

@@ -100,7 +100,8 @@ inline auto remove(std::string path) { return os::unlink(std::move(path)); }
 inline auto rmdir(std::string path) {
   return asyncio::detail::Deferred([path = std::move(path)] { detail::rmdir(path); });
 }
-/// Replaces `to` atomically: at every moment, `to` is the old file or the new one.
+/// Renames `from` to `to`, and replaces `to` atomically: at every moment, `to` is the old file or
+/// the new one.
 inline auto rename(std::string from, std::string to) {
   return asyncio::detail::Deferred(
       [from = std::move(from), to = std::move(to)] { detail::rename(from, to); });

@@ -71,7 +71,7 @@ class FIBER_API Path {
   /// True if it begins with "/".
   bool is_absolute() const { return path_.native().starts_with('/'); }
   const std::filesystem::path& path() const noexcept { return path_; }  ///< for std::filesystem
-  /// Returns `b` if it is absolute.
+  /// Joins two paths; returns `b` alone if `b` is absolute.
   friend FIBER_API Path operator/(const Path& a, const Path& b);
   friend bool operator==(const Path& a, const Path& b) noexcept {
     return a.path_.native() == b.path_.native();
@@ -105,7 +105,7 @@ class FIBER_API Path {
   auto is_file() const { return os::path::isfile(str()); }     ///< follows links
   auto is_dir() const { return os::path::isdir(str()); }       ///< follows links
   auto is_symlink() const { return os::path::islink(str()); }  ///< true for a link
-  /// Struct stat.
+  /// Returns the system's struct stat.
   auto stat(os::StatOptions options = {}) const { return os::stat(str(), options); }
   auto lstat() const { return os::lstat(str()); }  ///< of a link itself
   auto samefile(const Path& other) const { return os::path::samefile(str(), other.str()); }
@@ -134,7 +134,7 @@ class FIBER_API Path {
     return asyncio::detail::Deferred([path = str(), options] { detail::touch(path, options); });
   }
   auto chmod(mode_t mode) const { return os::chmod(str(), mode); }  ///< follows links
-  /// Returns the new path.
+  /// Renames the file, and returns the new path.
   auto rename(Path target) const {
     return asyncio::detail::Deferred([path = str(), target = std::move(target)] {
       asyncio::await(os::rename(path, target.str()));

@@ -49,9 +49,9 @@ class FIBER_API ClientWebSocketResponse : public detail::WebSocketMethods<Client
   ClientWebSocketResponse& operator=(const ClientWebSocketResponse&) = default;
   /// True after close(), and when the peer has closed.
   bool closed() const noexcept { return detail::is_closed(*object_); }
-  /// Of the peer's close frame, or ours; nothing while open.
+  /// The code of the peer's close frame, or of ours; nothing while open.
   std::optional<int> close_code() const noexcept { return detail::close_code_of(*object_); }
-  /// With which the connection ended; null for none.
+  /// The exception with which the connection ended; null for none.
   std::exception_ptr exception() const noexcept { return detail::exception_of(*object_); }
   /// The subprotocol that was agreed on; "" for none.
   const std::string& protocol() const noexcept { return protocol_; }

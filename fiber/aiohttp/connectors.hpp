@@ -47,10 +47,9 @@ using Resolver = std::function<std::vector<asyncio::SocketAddress>(const std::st
 /// The keyword arguments of TCPConnector, in the order of Python's signature. Each session has a
 /// connector of its own.
 struct TCPConnector {
-  /// Whether addresses are cached, and for how long; nothing: forever. Unreachable addresses are
-  /// removed.
+  /// Whether the addresses of hosts are cached. Addresses that cannot be reached are removed.
   bool use_dns_cache = true;
-  /// The time after which an address is asked for again.
+  /// The time after which a cached host is looked up again; nothing: never.
   std::optional<http::Seconds> ttl_dns_cache = std::chrono::seconds(10);
   int family = 0;                                              ///< AF_INET, AF_INET6; 0: both
   Ssl ssl = true;                                              ///< for requests without `ssl`

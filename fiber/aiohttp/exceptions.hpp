@@ -144,8 +144,8 @@ class FIBER_API ContentTypeError : public ClientResponseError {
   ~ContentTypeError() override;
 };
 
-/// The server did not make a WebSocket of it: "404, message='Invalid response status',
-/// url='http://...'". A status of 0: it has not answered in HTTP.
+/// The handshake of a WebSocket has failed: "404, message='Invalid response status',
+/// url='http://...'". A status of 0: the server has not answered in HTTP.
 class FIBER_API WSServerHandshakeError : public ClientResponseError {
  public:
   using ClientResponseError::ClientResponseError;

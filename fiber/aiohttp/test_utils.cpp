@@ -193,8 +193,8 @@ std::string message_of(const std::string& method, const std::string& target,
   return head + "\r\n" + body;
 }
 
-// Keeps a cookie, or forgets the one that it replaces. The server is none of TLS: a secure cookie
-// would never be sent.
+// Keeps a cookie, or forgets the one that it replaces. The server has no TLS: a secure cookie would
+// never be sent.
 void keep_cookie(ClientObject& client, const std::string& target, std::string_view field) {
   const auto take = [&field](char separator) {
     const std::size_t size = std::min(field.find(separator), field.size());

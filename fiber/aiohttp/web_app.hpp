@@ -48,10 +48,11 @@ struct NormalizePathOptions {
 /// Returns the middleware. Throws ValueError for both options.
 FIBER_API Middleware normalize_path_middleware(NormalizePathOptions options = {});
 
-/// Functions that are called in the order in which they were appended; they may wait. Those of an
-/// application have the ones of its sub applications among them, from add_subapp() on, and the
-/// contexts of cleanup_ctx() as the first. While a signal is sent, its functions may append others,
-/// until the application is frozen; on_startup() is frozen before it is sent.
+/// Functions that are called in the order in which they were appended; they may wait. on_startup()
+/// and on_cleanup() of an application begin with the contexts of cleanup_ctx(); add_subapp()
+/// appends to them, and to on_shutdown(), a function that sends the signal of the sub application.
+/// While a signal is sent, its functions may append others, until the application is frozen;
+/// on_startup() is frozen before it is sent.
 /// Python: aiosignal.Signal.
 template <class... Arguments>
 class Signal {
@@ -169,7 +170,7 @@ class FIBER_API Application {
   Application& operator=(const Application&) noexcept = default;
 
   UrlDispatcher& router() const noexcept;  ///< the routes
-  /// Those of get(), post() and others.
+  /// Adds the routes that get(), post() and others have made.
   void add_routes(const std::vector<RouteDef>& routes) const { router().add_routes(routes); }
   /// Adds an application below a prefix ("/admin"); it answers all paths there. Throws ValueError
   /// for the prefixes "" and "/", RuntimeError if one of the two applications runs.
@@ -177,7 +178,8 @@ class FIBER_API Application {
   /// The middlewares, the outermost first. Changes have no effect once the application runs.
   std::vector<Middleware>& middlewares() const noexcept;
 
-  /// Its functions may still add routes, and functions to the other signals.
+  /// Sent when the application begins: functions may still add routes, and functions of the other
+  /// signals.
   Signal<Application&>& on_startup() const noexcept;
   Signal<Application&>& on_shutdown() const noexcept;  ///< before connections are closed
   Signal<Application&>& on_cleanup() const noexcept;   ///< after connections are closed

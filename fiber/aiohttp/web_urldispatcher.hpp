@@ -140,9 +140,10 @@ class FIBER_API UrlDispatcher {
   UrlDispatcher& operator=(const UrlDispatcher&) = delete;
   ~UrlDispatcher();
 
-  /// A path to which routes are added.
+  /// Adds a path, to which routes can be added. Returns the resource that was added last if it has
+  /// this path and name.
   Resource add_resource(std::string_view path, std::string_view name = {});
-  /// A route of its own resource.
+  /// Adds a route to the resource of its path, which is made as by add_resource().
   template <handler_like F>
   const AbstractRoute& add_route(std::string_view method, std::string_view path, F&& handler,
                                  const RouteOptions& options = {}) {

@@ -1,4 +1,4 @@
-// What a task looks like when it is printed.
+// The text of a task that is printed, as Python's repr.
 #include <fiber/asyncio/base_tasks.hpp>
 
 #include <fiber/exceptions/repr.hpp>

@@ -44,7 +44,8 @@ class Outcome {
   using value_type = detail::outcome_value_t<T>;
 
   Outcome(value_type value) : value_(std::move(value)) {}  // NOLINT(google-explicit-constructor)
-  /// Where T is std::exception_ptr itself, one that is given is a value.
+  /// Holds an exception. A T that is std::exception_ptr itself has no such constructor: a given
+  /// exception_ptr is a value then.
   Outcome(std::exception_ptr error)  // NOLINT(google-explicit-constructor)
     requires(!std::same_as<value_type, std::exception_ptr>)
       : error_(std::move(error)) {}

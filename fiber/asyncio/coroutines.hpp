@@ -282,7 +282,7 @@ FIBER_INLINE T await_future(detail::FutureBase& future, bool mine) {
   }
 }
 
-/// Does the same for the handles of futures and tasks; a temporary handle gives its result up.
+/// Waits for a future or task, by its handle; a temporary handle gives its result up.
 template <class T>
 FIBER_INLINE T await(const Future<T>& future) {
   // Other code may drop the caller's handle during the wait.

@@ -45,7 +45,7 @@ class FIBER_API LimitOverrunError : public Exception {
  public:
   LimitOverrunError(std::string message, std::size_t consumed);
   ~LimitOverrunError() override;
-  /// The number of bytes that can be dropped.
+  /// The number of bytes that may be read before a further search: no separator begins in them.
   std::size_t consumed() const noexcept { return consumed_; }
 
  private:

@@ -2,12 +2,14 @@
 //
 // Invariants
 //  1. The list is read and changed under the mutex alone. `any_` may be set while the list is
-//     empty, never the reverse: the loop looks at the flag without the mutex.
+//     empty, never the reverse while the state is open: the loop looks at the flag without the
+//     mutex.
 //  2. A loop sets `sleeping_` before it looks at `any_` for the last time; a thread adds its handle
 //     before it looks at `sleeping_`. A fence stands between the two steps on either side, so that
 //     at least one side sees the other: no handle waits for a loop that sleeps on.
-//  3. The selector is woken under the mutex, and never after stop_waking(): the numbers of its
-//     descriptors may be those of other files by then.
+//  3. The mailbox wakes the selector under the mutex, and never after stop_waking(): the numbers of
+//     the selector's descriptors may be those of other files by then. (A signal handler takes no
+//     mutex: see LoopSignals::attend.)
 //  4. The state only grows. Nothing enters a mailbox that is gone.
 #pragma once
 

@@ -40,10 +40,9 @@ class FIBER_API BaseProtocol {
   /// The last call. `error` is null if the connection was closed by the other side's end, by
   /// close() or abort().
   virtual void connection_lost(const std::exception_ptr& error);
-  /// Called when more than the high limit of the write buffer is buffered, and when no more than
-  /// the low limit is.
+  /// Called when more than the high limit of the write buffer is buffered.
   virtual void pause_writing();
-  virtual void resume_writing();  ///< Called when the buffer is below the low limit again.
+  virtual void resume_writing();  ///< Called when no more than the low limit is buffered.
 };
 
 /// A protocol for connections and pipes. Python: asyncio.Protocol.

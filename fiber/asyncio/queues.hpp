@@ -181,7 +181,8 @@ class QueueHandle {
  public:
   using value_type = T;
 
-  /// Returns the oldest item (the smallest; the newest); await it. Throws QueueShutDown.
+  /// Removes and returns the oldest item (of a PriorityQueue the smallest, of a LifoQueue the
+  /// newest); await it. Throws QueueShutDown.
   auto get() const { return QueueGet<Object>{.queue = object_}; }
   /// Returns an item without waiting; throws QueueEmpty, QueueShutDown.
   T get_nowait() const { return object_->get_nowait(); }

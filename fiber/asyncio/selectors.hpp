@@ -162,8 +162,8 @@ class FIBER_API Selector final : private platform::Wishes {
   /// add_timer().
   int fileno() const noexcept { return poller_->fileno(); }
 
-  /// Waits until `deadline` (-1: for ever, 0: not at all), in nanoseconds from now, and queues
-  /// handles that became ready: for each descriptor the reader first.
+  /// Waits for `timeout` nanoseconds at most (-1: for ever, 0: not at all), and queues handles that
+  /// became ready: for each descriptor the reader first.
   void select(LoopObject& loop, std::int64_t timeout);
   /// Ends a select from another thread or a signal handler.
   void wake() noexcept { poller_->wake(); }

@@ -45,8 +45,9 @@ struct StallOptions {
   /// not throw.
   std::function<void(const Stall&)> hook = {};
   /// The signal that asks the loop's thread for the task and the backtrace; 0: both stay unknown.
-  /// Ignored by default, as Go uses it. Interrupted calls go on, except those that Linux never
-  /// restarts after a handler (poll, nanosleep and others): these fail with EINTR.
+  /// By default SIGURG, whose default action is none; Go uses it, too. Interrupted calls go on,
+  /// except those that Linux never restarts after a handler (poll, nanosleep and others): these
+  /// fail with EINTR.
   int signal = SIGURG;
 };
 

@@ -60,8 +60,8 @@ class FIBER_API ReaderObject : public HandledObject<ReaderObject> {
 
   /// Whether all data has come: by the end, or an error.
   bool is_complete() const noexcept { return eof_ || exception_ != nullptr; }
-  /// Called when all data has come, read or not; null: no longer. While the source is paused for a
-  /// full buffer nothing comes. Must not throw.
+  /// Called when all data has come, read or not; null: no function. While the source is paused for
+  /// a full buffer nothing comes. Must not throw.
   std::function<void()> on_complete;
 
   bool at_eof() const noexcept { return eof_ && buffer_.empty() && served_ == nullptr; }

@@ -178,9 +178,9 @@ class FIBER_API StreamWriter {
   /// NotImplementedError over TLS, where it is impossible.
   void write_eof() const { checked()->write_eof(); }
   bool can_write_eof() const { return checked()->can_write_eof(); }  ///< false over TLS
-  /// Goes on at once if not too much is buffered, otherwise waits until it is sent. Throws the
-  /// error by which the connection was lost, ConnectionResetError if it was lost in good order;
-  /// await it.
+  /// Goes on at once unless more than the high limit is buffered; then waits until no more than the
+  /// low limit is: 64 KiB and 16 KiB, unless the transport was told otherwise. Throws the error by
+  /// which the connection was lost, ConnectionResetError if it was lost in good order; await it.
   auto drain() const {
     return detail::Deferred([object = checked()] { object->drain(); });
   }

@@ -31,7 +31,7 @@ namespace subprocess {
 /// below.
 class Redirection {
  public:
-  /// Where it leads.
+  /// The kind of the source or target.
   enum class Kind : std::uint8_t { inherit, pipe, null, stdout_, descriptor };
   constexpr Redirection() noexcept = default;  ///< that of this process
   /// Uses a descriptor, which stays the caller's.
@@ -68,8 +68,8 @@ class ProcessObject;
 }
 
 /// A counted reference to a child process. Dropping the last one closes the child's stdin; the loop
-/// still waits for the child's end, so that no zombie stays, and kills it when the loop is closed
-/// before.
+/// still waits for the child's end, so that no zombie stays. A loop that is closed before kills the
+/// child.
 /// Python: asyncio.subprocess.Process.
 class FIBER_API Process {
  public:

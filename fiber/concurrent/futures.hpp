@@ -47,9 +47,9 @@ class FIBER_API FutureBase {
 
   /// The three below are for executors and tests.
   ///
-  /// Notes that the work starts; to be called before. False means that the future was cancelled
-  /// (its waiters are notified now) and the work must not be done. Throws RuntimeError when called
-  /// a second time.
+  /// Notes that the work is about to start. Returns false if the future was cancelled (its waiters
+  /// are notified now): then the work must not be done. Throws RuntimeError when called a second
+  /// time.
   bool set_running_or_notify_cancel() const { return state().set_running_or_notify_cancel(); }
   /// Ends the future with an error. Throws InvalidStateError if it is done.
   void set_exception(std::exception_ptr error) const { state().set_exception(std::move(error)); }

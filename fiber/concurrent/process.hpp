@@ -165,13 +165,14 @@ struct RemoteCall {
 /// thread of the pool's own, while the submitting thread stands still, and are copies of this
 /// process as it was then. As always after fork(), a job must not need a lock that another thread
 /// held at that moment, nor a thread of the parent; so submit the first call before threads are
-/// busy. Callbacks of futures run in that thread, too.
+/// busy. Callbacks of futures run in that thread of the pool, too.
 ///
 /// A job's exception comes back with its type, if that is one of fiber/exceptions.hpp,
-/// fiber/exceptions/files.hpp or `<stdexcept>`; otherwise as OSError with its error_number() if it
-/// derives from that, else as RuntimeError; its message is kept. Output of a job to stdout is
-/// flushed when the job ends. Workers end with the pool, and with the parent when that dies. Signal
-/// handlers are reset in them.
+/// fiber/exceptions/files.hpp, fiber/concurrent/future_state.hpp or `<stdexcept>`, or
+/// std::bad_alloc; otherwise as OSError with its error_number() if it derives from that, else as
+/// RuntimeError; its message is kept. Output of a job to stdout is flushed when the job ends.
+/// Workers end with the pool, and with the parent when that dies. Signal handlers are reset in
+/// them.
 ///
 /// At most max_workers + 1 futures are `running`, the last of which waits for a free worker, as
 /// CPython keeps one call in reserve; the others are pending and can be cancelled.

@@ -26,8 +26,9 @@ BrokenThreadPool::~BrokenThreadPool() = default;
 
 namespace {
 
-// Where idle threads sleep, one for each ring. In place of std::condition_variable, whose
-// book-keeping of waiters costs a third system call for each entry that a sleeping thread takes.
+// The place where idle threads sleep; each ring wakes one. In place of std::condition_variable,
+// whose book-keeping of waiters costs a third system call for each entry that a sleeping thread
+// takes.
 class Bell {
  public:
   Bell() noexcept { ::sem_init(&rings_, 0, 0); }

@@ -25,9 +25,9 @@ struct ThreadPoolOptions {
 };
 
 /// Runs calls in threads of its own, in the order of submission. A thread is started only when a
-/// call comes in and no thread is idle; in that case the call's future is running at once. Threads
-/// are called PREFIX_0, PREFIX_1, ...; the system keeps only 15 characters, so a long prefix is
-/// cut.
+/// call comes in, no thread is idle, and there are fewer than max_workers; in that case the call's
+/// future is running at once, unless an initializer runs first. Threads are called PREFIX_0,
+/// PREFIX_1, ...; the system keeps only 15 characters, so a long prefix is cut.
 class FIBER_API ThreadPoolExecutor final : public Executor {
  public:
   /// Throws ValueError if max_workers is not positive.

@@ -1,5 +1,6 @@
 // Memory for objects that are made and freed with every fiber: blocks of a few cache lines, or of
-// half a line, reused last in first out, cut from chunks that grow with their number.
+// half a line, reused last in first out, cut from chunks, each twice as large as the one before, up
+// to a limit.
 //
 // Invariants
 //  1. A block may be given back on any thread; it joins the pool of that thread.

@@ -3,10 +3,12 @@
 //
 // Invariants
 //  1. Exactly one greenlet of a thread is current. Other threads than the owner write only
-//     `foreign_refs` and `owner`, and read only these, `state` and the name.
+//     `foreign_refs` and `weak`, with the inbox locked `returned` and `next_returned`, and the
+//     members that 5 changes; they read only these, `state`, `is_main` and the name.
 //  2. References are counted twice: `refs` by the owner without atomics, `foreign_refs` by all
 //     other threads. A foreign thread never gives a reference up itself: the reference goes back to
-//     the owner's inbox, so only the owner can see the sum reach zero.
+//     the owner's inbox, so only the owner can see the sum reach zero. Once the owner has exited,
+//     any thread gives references up, with the inbox locked.
 //  3. Being current is not a reference: after a switch, receive() looks whether the greenlet left
 //     behind still has references, and unwinds it if not.
 //  4. The mailbox is filled right before a switch and emptied right after arrival; no user code

@@ -44,7 +44,7 @@ struct DownloadOptions {
   Seconds progress_interval = std::chrono::milliseconds(100);
 };
 
-/// What a download has made.
+/// The result of a download.
 struct DownloadResult {
   std::string path = {};         ///< of the file
   std::uint64_t size = 0;        ///< in bytes

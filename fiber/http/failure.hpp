@@ -1,4 +1,4 @@
-// Why an exchange failed. requests and aiohttp turn a Failure into their own exceptions.
+// The reason why an exchange failed. requests and aiohttp turn a Failure into their own exceptions.
 #pragma once
 
 #include <string>

@@ -34,7 +34,7 @@ class HeadReader {
   bool interim() const noexcept { return interim_; }
   // Whether version and Connection allow another exchange on the connection.
   bool keeps_alive() const noexcept { return keeps_alive_; }
-  // Which of the fields that the client itself acts on the head has.
+  // The fields on which the client itself acts: whether the head has them.
   struct Known {
     bool chunked = false;  // by Transfer-Encoding
     bool connection = false;

@@ -23,7 +23,7 @@
 
 namespace fiber::http {
 
-/// Where and why a text is not JSON, in Python's terms.
+/// The fault by which a text is not JSON, with its place, in Python's terms.
 struct JsonFault {
   std::string msg;     ///< "Expecting value"
   std::string doc;     ///< the text, UTF-8
@@ -139,7 +139,8 @@ concept JsonValue = requires(const Value& value) {
   value.is_number_float();
 };
 
-// Returns false for a text that nlohmann's parser accepts and json_fault() has words for.
+// Returns false for a text that json_fault() refuses though nlohmann's parser may accept it: one
+// with a zero byte, with a byte order mark, or nested more than 500 deep.
 FIBER_API bool may_be_json(std::string_view text) noexcept;
 
 /// Returns `text` parsed. If `text` is not JSON, calls `refuse(text)`, which throws.

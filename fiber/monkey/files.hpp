@@ -26,7 +26,7 @@ inline constexpr off64_t kPosition = -1;
 // Whether the descriptor is a file or a disk.
 bool is_on_disk(mode_t mode) noexcept;
 
-// Make the call `vectors` describes. They return libc's results.
+// Read into the buffers of `vectors`, or write from them, at an offset. They return libc's results.
 ssize_t read_file_at(int fd, const iovec* vectors, int count, off64_t offset) noexcept;
 ssize_t write_file_at(int fd, const iovec* vectors, int count, off64_t offset) noexcept;
 

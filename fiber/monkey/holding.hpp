@@ -1,5 +1,5 @@
-// What a call holds while its task waits. A handler that jumps out of the call (siglongjmp) runs no
-// destructor: the next call that waits on that stack frees the objects of such a call.
+// The objects that a call holds while its task waits. A handler that jumps out of the call
+// (siglongjmp) runs no destructor: the next call that waits on that stack frees these objects.
 #pragma once
 
 #include <fiber/monkey/descriptor.hpp>

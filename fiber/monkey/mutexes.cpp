@@ -95,7 +95,7 @@ void forget(const pthread_mutex_t* mutex, bool all) noexcept {
   holders() = nullptr;
 }
 
-// The owner of a robust mutex may have died: whoever is told so holds it.
+// The owner of a robust mutex may have died: with EOWNERDEAD, too, the caller has the mutex.
 bool has_locked(int result) noexcept { return result == 0 || result == EOWNERDEAD; }
 
 bool is_held_by_another(const Call& call, const pthread_mutex_t* mutex) noexcept {

@@ -137,8 +137,8 @@ struct Real {
 // Returns the functions. The first call, made by the first patch, looks them up.
 const Real& real();
 
-// Returns a function by name. Null if there is none, or if the program itself defines a function of
-// that name, which then is not a replacement of libc's.
+// Returns a function by name; null if there is none. One that the program itself defines does not
+// count, unless it is a sanitizer's, which stands in front of libc's.
 void* find_symbol(const char* name) noexcept;
 
 }  // namespace fiber::monkey::detail

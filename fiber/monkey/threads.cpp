@@ -1,5 +1,4 @@
-// Read-write locks and semaphores of threads, their ends, and initialisers that run once, used by
-// tasks.
+// Read-write locks, semaphores, the ends of threads, and initialisers that run once, used by tasks.
 //
 // All tasks of a loop are one thread, so waiting in libc for another task would block the thread
 // forever. No event reports that a lock is free: the task tries again, after 25 ms at most.

@@ -1,5 +1,5 @@
-// What a platform has to give about open files, and may give about their names. The functions with
-// FIBER_API are called by the libraries of the optional parts, too.
+// The functions for open files that a platform has to give, and those for their names that it may
+// give. The libraries of the optional parts call the functions with FIBER_API, too.
 #pragma once
 
 #include <fiber/config.hpp>

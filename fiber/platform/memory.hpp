@@ -1,4 +1,4 @@
-// What a platform has to give about memory. Addresses and sizes are whole pages.
+// The functions for memory that a platform has to give. Addresses and sizes are whole pages.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
-// What a platform has to give to wait for descriptors: it tells which of them are ready. One
-// implementation is built: of linux/ or of posix/.
+// The poller that a platform has to give: it waits for descriptors, and tells which of them are
+// ready. One implementation is built: of linux/ or of posix/.
 #pragma once
 
 #include <atomic>

@@ -1,4 +1,4 @@
-// What a platform has to give for child processes: their ends, seen by a poller.
+// The functions for child processes that a platform has to give: a poller sees their ends.
 #pragma once
 
 #include <sys/types.h>

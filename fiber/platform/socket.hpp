@@ -1,4 +1,4 @@
-// What a platform may give for sockets, beyond POSIX.
+// The functions for sockets, beyond POSIX, that a platform may give.
 #pragma once
 
 #include <fiber/config.hpp>

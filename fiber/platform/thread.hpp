@@ -1,4 +1,4 @@
-// What a platform has to give about threads.
+// The functions for threads that a platform has to give.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
-// What a platform may give so that fibers can pass for threads: see core/own_thread.hpp.
+// The functions that a platform may give so that fibers can pass for threads: see
+// core/own_thread.hpp.
 #pragma once
 
 #include <cstdint>

@@ -19,8 +19,8 @@ using DistinguishedName = std::vector<std::vector<std::pair<std::string, std::st
 
 /// The contents of a certificate. The members are named after the keys of Python's dictionary.
 struct FIBER_API Certificate {
-  DistinguishedName subject;                                        ///< to whom it belongs
-  DistinguishedName issuer;                                         ///< who has signed it
+  DistinguishedName subject;                                        ///< the names of its owner
+  DistinguishedName issuer;                                         ///< the names of its signer
   int version = 0;                                                  ///< 3, as a rule
   std::string serialNumber;                                         ///< hexadecimal
   std::string notBefore;                                            ///< "Jan  5 09:34:43 2018 GMT"

@@ -99,8 +99,8 @@ class FIBER_API SSLContext {
   /// Returns the loaded authorities; those of a directory are loaded at their first use.
   std::vector<Certificate> get_ca_certs() const;
 
-  /// Setters have the name of the getter, with an argument. The setter throws ValueError for
-  /// CERT_NONE while check_hostname() is true.
+  /// Whether the peer's certificate is asked for, and checked. Setters have the name of the getter,
+  /// with an argument. The setter throws ValueError for CERT_NONE while check_hostname() is true.
   VerifyMode verify_mode() const;
   void verify_mode(VerifyMode mode) const;
   /// Whether a client checks that the certificate is for the server_hostname. Setting true turns
@@ -135,7 +135,7 @@ class FIBER_API SSLContext {
   void set_alpn_protocols(const std::vector<std::string>& protocols) const;
   /// Sets the group of ECDHE, such as "prime256v1". Throws ValueError for an unknown group.
   void set_ecdh_curve(const std::string& name) const;
-  /// Called with the name that a client asks for.
+  /// Sets the function that is called with the name that a client asks for.
   void sni_callback(sni_callback_function callback) const;
   /// The number of tickets that a server sends after a handshake of TLS 1.3, at most 65535.
   int num_tickets() const;

@@ -167,7 +167,7 @@ TEST_CASE("waiting and notifying need the lock") {
   });
 }
 
-TEST_CASE("what a condition looks like when printed") {
+TEST_CASE("the text of a condition has its lock and the number of its waiters") {
   run([] {
     const asyncio::Condition condition;
     CHECK(condition.repr().starts_with("<asyncio.locks.Condition object at 0x"));

@@ -382,7 +382,7 @@ TEST_CASE("a queue is bound to the loop of the first task that has to wait") {
   });
 }
 
-TEST_CASE("what a queue looks like when printed") {
+TEST_CASE("the text of a queue has its limit, items, waiters and unfinished tasks") {
   run([] {
     const Queue<std::string> queue(1);
     CHECK(queue.str() == "<Queue maxsize=1>");

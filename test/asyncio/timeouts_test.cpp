@@ -362,7 +362,7 @@ TEST_CASE("a timeout is entered once, in a task, and moved only while it is acti
         "[3] RuntimeError('Cannot change state of expired Timeout')");
 }
 
-TEST_CASE("what a timeout looks like when printed") {
+TEST_CASE("the text of a timeout has its state, and its time once it runs") {
   run([] {
     Timeout limit = timeout_at(10s);
     CHECK(limit.repr() == "<Timeout [created]>");

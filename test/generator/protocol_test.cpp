@@ -106,7 +106,7 @@ TEST_CASE("a sent value is moved, and a sent reference is the very object") {
   CHECK(object == 7);
 }
 
-TEST_CASE("the running average of PEP 342's successors") {
+TEST_CASE("send() feeds a running average") {
   const Generator<double, double> average = [](auto& self) {
     double total = 0;
     double value = self.yield(0.0);

@@ -317,7 +317,7 @@ TEST_CASE("a store takes out, and takes in, what it is told to") {
   CHECK(none.all().empty());
 }
 
-TEST_CASE("lines of a file") {
+TEST_CASE("a line of cookies.txt is read and written unchanged, a malformed one is no cookie") {
   for (const std::string& line :
        {".example.com\tTRUE\t/\tFALSE\t12\ta\t1 2"s, "#HttpOnly_a\tFALSE\t/p\tTRUE\t0\tb\t"s,
         "\tFALSE\t/\tFALSE\t0\td\t4"s})

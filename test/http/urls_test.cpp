@@ -184,7 +184,7 @@ TEST_CASE("parameters join the query") {
   CHECK(prepare_url("http://h/?x#f", params) == "http://h/?x&a=%C3%A4+b&%26=%3D#f");
 }
 
-TEST_CASE("where Location leads") {
+TEST_CASE("Location is resolved against the URL of the request") {
   const Table table = {
       {"c", "http://h.example/a/c#f"},
       {"./", "http://h.example/a/#f"},

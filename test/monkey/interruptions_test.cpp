@@ -393,7 +393,7 @@ long more_descriptors_after_jumps(const char* fifo) {
 }  // namespace
 
 // In a child: the last call of each kind holds on until there is another one.
-TEST_CASE("what a call held that was left by a jump is let go by a later one") {
+TEST_CASE("a later call closes the descriptors of a call that was left by a jump") {
   const support::Folder folder;
   const std::string fifo = folder / "fifo";
   REQUIRE(::mkfifo(fifo.c_str(), 0600) == 0);

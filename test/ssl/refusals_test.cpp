@@ -114,7 +114,7 @@ TEST_CASE("an unknown authority, and none but itself") {
   CHECK(talk(server_context(), lonely).client == refused("unable to get local issuer certificate"));
 }
 
-TEST_CASE("revoked by a list of the authority's") {
+TEST_CASE("a certificate that a list of its authority revokes is refused") {
   const auto context = client_context();
   context.verify_flags(context.verify_flags() | ssl::VERIFY_CRL_CHECK_LEAF);
   CHECK(talk(server_context("revoked.pem"), context).client ==

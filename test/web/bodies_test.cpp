@@ -70,7 +70,7 @@ TEST_CASE("a body that is read after its request belongs to no other one") {
         }) == std::vector<std::string>{kAnswered, kAnswered});
 }
 
-TEST_CASE("parts that are read after their request are refused, too") {
+TEST_CASE("parts of a body that are read after the request was answered are refused") {
   const std::string body = "--B\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n" +
                            std::string(200'000, 'a') + "\r\n--B--\r\n";
   const std::string fields =

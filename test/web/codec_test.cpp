@@ -134,7 +134,7 @@ TEST_CASE("an empty body in chunks, however its end comes") {
   CHECK(body_of("Transfer-Encoding: chunked\r\n", "0x0\r\n\r\n", 1) == "!400");
 }
 
-TEST_CASE("what a head says") {
+TEST_CASE("a head gives method, target, length, fields and the peer's wishes") {
   http::MessageParser parser(http::MessageParser::Kind::request);
   http::Head head;
   REQUIRE(

@@ -407,7 +407,7 @@ TEST_CASE("a source is never empty, and needs a session that was not moved away"
   CHECK_THROWS_AS(EventSource(session, "http://127.0.0.1/"), fiber::ValueError);
 }
 
-TEST_CASE("arguments of events that cannot be sent") {
+TEST_CASE("arguments of events that cannot be sent are refused") {
   CHECK_THROWS_AS(web::EventSourceResponse({.sep = "x"}), fiber::ValueError);
   CHECK_THROWS_AS(web::EventSourceResponse({.ping_interval = 0s}), fiber::ValueError);
   const web::EventSourceResponse fresh;

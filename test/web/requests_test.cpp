@@ -98,7 +98,7 @@ TEST_CASE("paths that are malformed are refused, names give paths") {
   app.router().add_get("/named", says(""), {.name = "a.b:c-d_1"});
 }
 
-TEST_CASE("what a request says") {
+TEST_CASE("a request has its parts as the client has sent them, and a place for state") {
   web::Application app;
   std::vector<std::string> seen;
   app.router().add_get("/q", [&](web::Request& request) {
