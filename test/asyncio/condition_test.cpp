@@ -87,13 +87,13 @@ TEST_CASE("a cancelled wait takes the lock again before it throws, however often
 
 TEST_CASE("a waiter that is notified and then cancelled passes the notification on") {
   Trace trace;
+  const asyncio::Condition condition;  // outlives a waiter that a wrong library leaves
+  const auto user = [&](std::string name) {
+    const std::lock_guard guard(condition);
+    await(condition.wait());
+    trace(name, " woken");
+  };
   run([&] {
-    const asyncio::Condition condition;
-    const auto user = [&](std::string name) {
-      const std::lock_guard guard(condition);
-      await(condition.wait());
-      trace(name, " woken");
-    };
     auto a = asyncio::create_task([&] { user("a"); });
     auto b = asyncio::create_task([&] { user("b"); });
     turns(1);
@@ -106,6 +106,35 @@ TEST_CASE("a waiter that is notified and then cancelled passes the notification 
     CHECK(a.cancelled());
   });
   CHECK(trace.take() == "[4] b woken | [7] b woken: True");
+}
+
+TEST_CASE("a notification passes over waiters that are cancelled but have not run since") {
+  Trace trace;
+  const asyncio::Condition condition;  // outlives a waiter that a wrong library leaves
+  const auto user = [&](int number) {
+    const std::lock_guard guard(condition);
+    try {
+      await(condition.wait());
+      trace(number, " woken");
+    } catch (const CancelledError&) {
+      trace(number, " cancelled");
+      throw;
+    }
+  };
+  run([&] {
+    std::vector<asyncio::Task<>> tasks;
+    for (int i = 0; i < 3; ++i) tasks.push_back(asyncio::create_task([&, i] { user(i); }));
+    turns(1);
+    asyncio::with(condition, [&] {
+      tasks[0].cancel();
+      condition.notify(1);
+    });
+    turns(5);
+    trace("main");
+    asyncio::with(condition, [&] { condition.notify_all(); });
+    await(asyncio::wait(tasks));
+  });
+  CHECK(trace.take() == "[3] 0 cancelled | [3] 1 woken | [4] 2 woken | [7] main");
 }
 
 TEST_CASE("wait_for looks again after each notification and returns what the predicate did") {

@@ -109,10 +109,15 @@ TEST_CASE("a registration that a duplicate keeps alive does not keep the loop bu
     Pair now;
     now.take_number(number);
     std::string got;
-    loop.add_reader(number, [&] { got += read_now(number); });
+    int calls = 0;
+    loop.add_reader(number, [&] {
+      ++calls;
+      got += read_now(number);
+    });
     const std::uint64_t begin = asyncio::testing::iterations(loop);
     await(asyncio::sleep(30ms));
     CHECK(asyncio::testing::iterations(loop) - begin < 20);
+    CHECK(calls == 0);  // no event of the former file
     send(now.other, "new");
     while (got.empty()) await(asyncio::sleep(1ms));
     CHECK(got == "new");

@@ -340,6 +340,57 @@ TEST_CASE("in one iteration: what was ready, then descriptors, then timers") {
   CHECK(trace.take() == "[2] soon | [2] main | [2] reader | [2] timer");
 }
 
+TEST_CASE("tasks that pass the turn to each other keep no descriptor waiting") {
+  const support::Pipe pipe;
+  Trace trace;
+  run([&] {
+    const auto loop = get_running_loop();
+    loop.add_reader(pipe.reads, [&, loop] {
+      trace("reader");
+      loop.remove_reader(pipe.reads);
+    });
+    const auto three = [&](const char* name) {
+      for (int i = 0; i < 3; ++i) {
+        trace(name, " ", i);
+        turns(1);
+      }
+    };
+    auto other = asyncio::create_task([&] { three("other"); });
+    REQUIRE(::write(pipe.writes, "x", 1) == 1);
+    three("main");
+    await(other);
+  });
+  CHECK(trace.take() ==
+        "[1] main 0 | [2] other 0 | [2] main 1 | [2] reader | [3] other 1 | [3] main 2 | "
+        "[4] other 2");
+}
+
+TEST_CASE("tasks that pass the turn to each other do not outlast a stop") {
+  Trace trace;
+  const asyncio::EventLoop loop = asyncio::new_event_loop();
+  auto turning = loop.create_task([&] {
+    for (int i = 0; i < 4; ++i) {
+      trace("turn ", i);
+      turns(1);
+    }
+  });
+  auto stopping = loop.create_task([&] {
+    turns(1);
+    trace("stop");
+    loop.stop();
+    turns(1);
+    trace("after");
+  });
+  loop.run_forever();
+  trace("run_forever returned");
+  loop.run_until_complete(turning);
+  CHECK(stopping.done());
+  loop.close();
+  CHECK(trace.take() ==
+        "[1] turn 0 | [2] turn 1 | [2] stop | [2] run_forever returned | [3] turn 2 | "
+        "[3] after | [4] turn 3");
+}
+
 TEST_CASE("stop lets the batch end, and what it queued stays; stop before running is one pass") {
   Trace trace;
   const asyncio::EventLoop loop = asyncio::new_event_loop();
@@ -415,22 +466,6 @@ TEST_CASE("calls from another thread join the queue in order, and wake a sleepin
     waker.join();
   });
   CHECK(trace.take() == "[2] soon1 | [2] ts1 | [2] ts2 | [2] soon2 | [2] main");
-}
-
-TEST_CASE("tasks are numbered through the process; a name does not use a number up") {
-  const auto number = [](const std::string& name) { return std::stoi(name.substr(5)); };
-  int first = 0;
-  run([&] {
-    first = number(asyncio::current_task().get_name());
-    auto named = asyncio::create_task([] {}, {.name = "x"});
-    auto next = asyncio::create_task([] {});
-    CHECK(named.get_name() == "x");
-    CHECK(number(next.get_name()) == first + 1);
-    named.set_name("y");
-    CHECK(named.get_name() == "y");
-  });
-  // Counts main, and the two tasks that end a run.
-  run([&] { CHECK(number(asyncio::current_task().get_name()) == first + 4); });
 }
 
 TEST_CASE("many cancelled timers leave the order of the rest unchanged") {

@@ -346,3 +346,19 @@ TEST_CASE("a StopIteration that leaves a task is a RuntimeError, caused by it") 
           "RuntimeError('coroutine raised StopIteration')");
   });
 }
+
+TEST_CASE("tasks are numbered through the process; a name does not use a number up") {
+  const auto number = [](const std::string& name) { return std::stoi(name.substr(5)); };
+  int first = 0;
+  run([&] {
+    first = number(asyncio::current_task().get_name());
+    auto named = asyncio::create_task([] {}, {.name = "x"});
+    auto next = asyncio::create_task([] {});
+    CHECK(named.get_name() == "x");
+    CHECK(number(next.get_name()) == first + 1);
+    named.set_name("y");
+    CHECK(named.get_name() == "y");
+  });
+  // Counts main, and the two tasks that end a run.
+  run([&] { CHECK(number(asyncio::current_task().get_name()) == first + 4); });
+}
