@@ -197,6 +197,8 @@ bool TaskBase::cancel(std::string message) {
     log_traceback_ = false;
     return false;
   }
+  if (loop_->debug()) [[unlikely]]
+    loop_->home().check_thread();
   if (waiting_on_ != nullptr && (waiting_on_->is_task() || waiting_on_->is_gather()))
     return Cancellation(message).cancel(*this);
   std::string copy = waiting_on_ != nullptr ? message : std::string();

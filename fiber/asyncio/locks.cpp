@@ -37,8 +37,8 @@ void LockObject::acquire_in_line() {
 
 void LockObject::unlock() {
   if (!locked_) throw RuntimeError("Lock is not acquired.");
+  wake_up_first();  // debug mode refuses other threads
   locked_ = false;
-  wake_up_first();
 }
 
 void LockObject::wake_up_first() {
@@ -54,9 +54,8 @@ std::string LockObject::repr() const {
 
 void EventObject::set() {
   if (value_) return;
-  value_ = true;
-  for (TaskInLine& waiter : waiters_)
-    if (!waiter.done()) waiter.finish();
+  while (TaskInLine* waiter = waiters_.first_pending()) waiter->finish();
+  value_ = true;  // last, as debug mode refuses other threads
 }
 
 void EventObject::wait() {
@@ -111,11 +110,10 @@ void ConditionObject::notify(std::size_t count) {
 }
 
 void ConditionObject::wake_up(std::size_t count) {
-  for (TaskInLine& waiter : waiters_) {
-    if (count == 0) return;
-    if (waiter.done()) continue;
-    --count;
-    waiter.finish();
+  for (; count != 0; --count) {
+    TaskInLine* waiter = waiters_.first_pending();
+    if (waiter == nullptr) return;
+    waiter->finish();
   }
 }
 
@@ -164,13 +162,11 @@ void SemaphoreObject::give_back() {
 }
 
 bool SemaphoreObject::wake_up_next() {
-  for (TaskInLine& waiter : waiters_)
-    if (!waiter.done()) {
-      --value_;
-      waiter.finish();
-      return true;
-    }
-  return false;
+  TaskInLine* waiter = waiters_.first_pending();
+  if (waiter == nullptr) return false;
+  --value_;
+  waiter->finish();
+  return true;
 }
 
 std::string SemaphoreObject::repr() const {

@@ -51,6 +51,7 @@ class FIBER_API EventObject final : public core::Counted<EventObject>, LoopBound
   void set();
   void clear() noexcept { value_ = false; }
   void wait();
+  void check_thread() const { waiters_.check_thread(); }  ///< before a change of which set() tells
   std::string repr() const;
 
  private:

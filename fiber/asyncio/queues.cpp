@@ -58,7 +58,8 @@ void QueueBase::refuse_get() const {
 
 void QueueBase::task_done() {
   if (unfinished_tasks_ == 0) throw ValueError("task_done() called too many times");
-  if (--unfinished_tasks_ == 0) finished_.set();
+  if (unfinished_tasks_ == 1) finished_.set();
+  --unfinished_tasks_;
 }
 
 void QueueBase::join() {
@@ -66,6 +67,9 @@ void QueueBase::join() {
 }
 
 void QueueBase::shutdown(bool immediate) {
+  getters_.check_thread();
+  putters_.check_thread();
+  finished_.check_thread();
   shut_down_ = true;
   if (immediate) {
     while (qsize() != 0) {

@@ -52,6 +52,7 @@ class FIBER_API QueueBase : public core::Counted<QueueBase>, LoopBound {
   void check_can_put(std::size_t size) const {
     if (shut_down_ || full_with(size)) [[unlikely]]
       refuse_put();
+    getters_.check_thread();
   }
   void was_put() {
     ++unfinished_tasks_;
@@ -61,6 +62,7 @@ class FIBER_API QueueBase : public core::Counted<QueueBase>, LoopBound {
   void check_can_get(std::size_t size) const {
     if (size == 0) [[unlikely]]
       refuse_get();
+    putters_.check_thread();
   }
   void was_taken() {
     if (!putters_.empty()) wake_up_next(putters_);
@@ -147,7 +149,7 @@ class QueueObject final : public QueueBase {
   T take() {
     struct WakeUp {
       QueueObject& queue;
-      ~WakeUp() noexcept(false) { queue.was_taken(); }  // debug mode refuses other threads
+      ~WakeUp() { queue.was_taken(); }
     } wake_up{*this};
     return items_.get();
   }

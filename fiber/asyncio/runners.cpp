@@ -74,7 +74,9 @@ void Runner::lazy_init() {
   if (state_ == State::closed) throw RuntimeError("Runner is closed");
   if (state_ == State::initialized) return;
   if (options_.loop_factory) {
-    loop_ = options_.loop_factory();
+    EventLoop made = options_.loop_factory();
+    if (!made) throw ValueError("loop_factory has returned a null loop");
+    loop_ = std::move(made);
   } else {
     loop_ = new_event_loop();
     set_event_loop(loop_);

@@ -34,7 +34,8 @@ namespace detail {
 FIBER_API void cancel_all_tasks(const EventLoop& loop);
 }  // namespace detail
 
-/// Keyword arguments of run() and Runner.
+/// Keyword arguments of run() and Runner, which throw ValueError if loop_factory returns a null
+/// loop.
 struct RunnerOptions {
   std::optional<bool> debug = {};                ///< default: the loop's own
   std::function<EventLoop()> loop_factory = {};  ///< default: new_event_loop

@@ -3,6 +3,7 @@
 #include <fiber/exceptions/repr.hpp>
 
 #include <cmath>
+#include <utility>
 
 namespace fiber::asyncio {
 namespace {
@@ -33,15 +34,18 @@ void Timeout::reschedule(std::optional<nanoseconds> when) {
   if (state_ == State::created) throw RuntimeError("Timeout has not been entered");
   if (state_ != State::active)
     throw RuntimeError(std::string("Cannot change state of ") + name_of(state_) + " Timeout");
-  when_ = when;
+  if (!task_) throw ValueError("a Timeout that was moved inside its block limits nothing");
+  Handle timer = timer_for(when);
   timer_.cancel();
-  timer_ = Handle();
-  if (!when) return;
+  timer_ = std::move(timer);
+  when_ = when;
+}
+
+Handle Timeout::timer_for(std::optional<nanoseconds> when) {
+  if (!when) return Handle();
   const EventLoop loop = get_running_loop();
-  if (*when <= loop.time())
-    timer_ = loop.call_soon([this] { on_timeout(); });
-  else
-    timer_ = loop.call_at(*when, [this] { on_timeout(); });
+  if (*when <= loop.time()) return loop.call_soon([this] { on_timeout(); });
+  return loop.call_at(*when, [this] { on_timeout(); });
 }
 
 void Timeout::on_timeout() {
@@ -55,9 +59,9 @@ Timeout& Timeout::enter() {
   if (detail::current_task_or_null() == nullptr)
     throw RuntimeError("Timeout should be used inside a task");
   task_ = current_task();
-  state_ = State::active;
   cancelling_ = task_.cancelling();
-  reschedule(when_);
+  timer_ = timer_for(when_);
+  state_ = State::active;
   return *this;
 }
 

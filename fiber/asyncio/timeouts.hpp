@@ -39,6 +39,7 @@ class FIBER_API Timeout {
  private:
   enum class State : unsigned char { created, active, expiring, expired, finished };
   static const char* name_of(State state) noexcept;
+  Handle timer_for(std::optional<nanoseconds> when);
   void on_timeout();
 
   std::optional<nanoseconds> when_;

@@ -114,8 +114,8 @@ class Trace::Writer final : public asyncio::detail::LoopObserver {
   std::ofstream file_;
   std::ostream& out_;
   const char* separator_ = "";
-  const long process_ = ::getpid();
-  const long thread_ = platform::thread_number();
+  const std::string process_ = std::to_string(::getpid());  // in every locale
+  const std::string thread_ = std::to_string(platform::thread_number());
   std::map<std::uint64_t, std::string> waits_;  // suspended tasks, by number, with their names
   std::int64_t last_ = 0;
 };

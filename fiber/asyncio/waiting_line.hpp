@@ -21,9 +21,19 @@ class WaitingLine : private core::List<TaskInLine> {
   using List::size;
   /// Returns true if a task in line was not cancelled.
   bool any_wanting() const noexcept;
+  /// Returns the first task that is still to be woken; null if there is none. Any number of calls
+  /// looks at each task once.
+  TaskInLine* first_pending() noexcept;
+  /// In debug mode, throws RuntimeError if tasks wait in line and their loop runs on another
+  /// thread: to be called before the state for which they wait changes.
+  void check_thread() const;
 
  private:
   friend class TaskInLine;
+  void enter(TaskInLine& waiter) noexcept;
+  void leave(TaskInLine& waiter) noexcept;
+
+  TaskInLine* pending_ = nullptr;  ///< all tasks before this one are done; null: all are
 };
 
 /// The future of one task's wait.
@@ -32,7 +42,7 @@ class TaskInLine final : public FutureBase {
   /// Enters at the end of the line.
   TaskInLine(WaitingLine& line, LoopObject& loop) noexcept
       : FutureBase(on_stack(), loop), line_(&line) {
-    line.append(*this);
+    line.enter(*this);
   }
   ~TaskInLine() override { leave(); }
 
@@ -42,7 +52,7 @@ class TaskInLine final : public FutureBase {
     check_result();
   }
   void leave() noexcept {
-    if (WaitingLine* line = core::take(line_)) line->remove(*this);
+    if (WaitingLine* line = core::take(line_)) line->leave(*this);
   }
 
   core::Links<TaskInLine> links;
@@ -50,6 +60,26 @@ class TaskInLine final : public FutureBase {
  private:
   WaitingLine* line_;  ///< null once the waiter has left
 };
+
+inline void WaitingLine::enter(TaskInLine& waiter) noexcept {
+  append(waiter);
+  if (pending_ == nullptr) pending_ = &waiter;
+}
+
+inline void WaitingLine::leave(TaskInLine& waiter) noexcept {
+  if (pending_ == &waiter) pending_ = next(waiter);
+  remove(waiter);
+}
+
+inline TaskInLine* WaitingLine::first_pending() noexcept {
+  while (pending_ != nullptr && pending_->done()) pending_ = next(*pending_);
+  return pending_;
+}
+
+inline void WaitingLine::check_thread() const {
+  if (const TaskInLine* waiter = first(); waiter != nullptr && waiter->loop()->debug()) [[unlikely]]
+    waiter->loop()->home().check_thread();
+}
 
 inline bool WaitingLine::any_wanting() const noexcept {
   for (const TaskInLine& waiter : *this)

@@ -96,8 +96,9 @@ void report(const ThreadState& thread, Overflow overflow) noexcept {
 [[maybe_unused]] void on_fault(int signal, siginfo_t* info, void* context) {
   const ThreadState* thread = tls_thread_state;
   // A signal that a process sent has no address.
-  if (thread != nullptr && thread->stack != &thread->own_stack && info->si_code > 0) {
-    const Overflow overflow = judge(*thread->stack, info->si_addr, context);
+  const Stack* stack = thread != nullptr ? thread->stack : nullptr;
+  if (stack != nullptr && stack != &thread->own_stack && info->si_code > 0) {
+    const Overflow overflow = judge(*stack, info->si_addr, context);
     if (overflow != Overflow::none) report(*thread, overflow);
   }
   const struct sigaction& previous = signal == SIGSEGV ? previous_segv : previous_bus;

@@ -8,11 +8,13 @@
 
 namespace fiber::detail {
 
-// Returns whether `object` is `at` or one of its ancestors. The search stops where another thread's
-// greenlets begin: outcomes do not go there either.
+// Returns whether `object` is `at` or one of its ancestors. The search stops behind the first
+// greenlet of another thread, whose parent that thread may change: outcomes do not go there either.
 bool GreenletThread::descends(const GreenletObject* at, const GreenletObject* object) noexcept {
-  for (; at != nullptr && at->owner.load(std::memory_order_relaxed) == this; at = at->parent)
+  for (; at != nullptr; at = at->parent) {
     if (at == object) return true;
+    if (at->owner.load(std::memory_order_relaxed) != this) return false;
+  }
   return false;
 }
 

@@ -205,18 +205,32 @@ TEST_CASE("another thread may not wake the tasks that wait at events, queues and
         create_task([&] { await(putting.put(2)); }), create_task([&] { await(lock.acquire()); }),
         create_task([&] { await(semaphore.acquire()); })};
     await(asyncio::sleep(0));
-    std::string refused[5];
+    std::string refused[8];
     std::thread([&] {
       refused[0] = thrown_by([&] { event.set(); });
       refused[1] = thrown_by([&] { getting.put_nowait(1); });
       refused[2] = thrown_by([&] { putting.get_nowait(); });
       refused[3] = thrown_by([&] { lock.release(); });
       refused[4] = thrown_by([&] { semaphore.release(); });
+      refused[5] = thrown_by([&] { getting.shutdown(); });
+      refused[6] = thrown_by([&] { putting.shutdown(); });
+      refused[7] = thrown_by([&] { waiting[0].cancel(); });
     }).join();
     for (const std::string& each : refused)
       CHECK(each.starts_with("RuntimeError('Non-thread-safe operation invoked on an event loop"));
-    for (const auto& task : waiting) task.cancel();
+    // A refused call has changed nothing.
+    CHECK_FALSE(event.is_set());
+    CHECK(getting.qsize() == 0);
+    CHECK(putting.qsize() == 1);
+    CHECK(lock.locked());
+    CHECK(waiting[0].cancelling() == 0);
+    event.set();
+    getting.put_nowait(1);
+    CHECK(putting.get_nowait() == 1);
+    lock.release();
+    semaphore.release();
     await(asyncio::wait(waiting));
+    for (const auto& task : waiting) CHECK_FALSE(task.cancelled());
   });
 }
 

@@ -55,6 +55,16 @@ TEST_CASE("run gives the result of what it runs: a callable, a coroutine object,
         "CancelledError('x')");
 }
 
+TEST_CASE("a loop_factory that returns a null loop is refused, and asked again") {
+  bool null = true;
+  Runner runner({.loop_factory = [&] { return null ? asyncio::EventLoop() : virtual_loop(); }});
+  const std::string refused = "ValueError('loop_factory has returned a null loop')";
+  CHECK(thrown_by([&] { static_cast<void>(runner.get_loop()); }) == refused);
+  CHECK(thrown_by([&] { runner.run([] {}); }) == refused);
+  null = false;
+  CHECK(runner.run([] { return 1; }) == 1);
+}
+
 TEST_CASE("several runs of a runner share its loop, which is made at first use") {
   bool made = false;
   Runner runner({.loop_factory = [&] {

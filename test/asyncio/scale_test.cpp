@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
@@ -109,7 +110,37 @@ TEST_CASE("ten thousand tasks with locks, timeouts and random cancellations: CPy
   });
 }
 
-TEST_CASE("a group of many tasks") {
+TEST_CASE("many waiters are woken one by one in a single step") {
+  constexpr int kWaiters = 20'000;
+  run([&] {
+    const asyncio::Semaphore semaphore(0);
+    const asyncio::Condition condition;
+    std::vector<int> passed, woken;
+    std::vector<asyncio::Task<>> tasks;
+    for (int i = 0; i < kWaiters; ++i) {
+      tasks.push_back(asyncio::create_task([&, i] {
+        await(semaphore.acquire());
+        passed.push_back(i);
+      }));
+      tasks.push_back(asyncio::create_task([&, i] {
+        asyncio::with(condition, [&] { await(condition.wait()); });
+        woken.push_back(i);
+      }));
+    }
+    turns(1);
+    for (int i = 0; i < kWaiters; ++i) semaphore.release();
+    asyncio::with(condition, [&] {
+      for (int i = 0; i < kWaiters; ++i) condition.notify();
+    });
+    await(asyncio::wait(tasks));
+    std::vector<int> in_order(kWaiters);
+    std::iota(in_order.begin(), in_order.end(), 0);
+    CHECK(passed == in_order);
+    CHECK(woken == in_order);
+  });
+}
+
+TEST_CASE("a group runs many tasks to their ends") {
   run([] {
     int sum = 0;
     asyncio::with(TaskGroup(), [&](TaskGroup& group) {

@@ -362,6 +362,17 @@ TEST_CASE("a timeout is entered once, in a task, and moved only while it is acti
         "[3] RuntimeError('Cannot change state of expired Timeout')");
 }
 
+TEST_CASE("a timeout that was moved inside its block refuses to be moved in time") {
+  run([] {
+    Timeout entered = timeout(1s);
+    asyncio::with(entered, [&] {
+      Timeout moved = std::move(entered);
+      CHECK(thrown_by([&] { moved.reschedule(2s); }) ==
+            "ValueError('a Timeout that was moved inside its block limits nothing')");
+    });
+  });
+}
+
 TEST_CASE("the text of a timeout has its state, and its time once it runs") {
   run([] {
     Timeout limit = timeout_at(10s);

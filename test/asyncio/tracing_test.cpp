@@ -5,6 +5,7 @@
 
 #include <cstdio>
 #include <fstream>
+#include <locale>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -88,7 +89,12 @@ TEST_CASE("a trace has the callbacks, how much was ready, and the time that the 
 }
 
 TEST_CASE("a trace is an array of objects, one a line, with times and numbers that viewers need") {
+  struct Grouped : std::numpunct<char> {
+    std::string do_grouping() const override { return "\1"; }
+  };
   std::ostringstream out;
+  out.imbue(std::locale(std::locale::classic(), new Grouped));
+  out << std::hex;
   run([&] {
     asyncio::current_task().set_name("a \"quoted\"\\\n name");
     const tracing::Trace trace(get_running_loop(), out);

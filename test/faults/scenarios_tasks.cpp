@@ -247,6 +247,20 @@ FAULTS_SCENARIO(timeouts) {
       timeout.reschedule(asyncio::get_running_loop().time() + 2h);
       await(asyncio::sleep(0));
     });
+    std::exception_ptr failure;
+    try {
+      asyncio::with(asyncio::timeout(1ms), [&](auto& timeout) {
+        try {
+          timeout.reschedule(asyncio::get_running_loop().time() + 1h);
+        } catch (...) {
+          failure = std::current_exception();
+          await(asyncio::sleep(1h));  // under the limit that could not be moved
+        }
+      });
+    } catch (const TimeoutError&) {
+      require(failure != nullptr, "a timeout that was moved");
+    }
+    if (failure) std::rethrow_exception(failure);
     require(asyncio::current_task().cancelling() == 0, "what a timeout leaves");
   });
 }

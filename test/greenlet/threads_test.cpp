@@ -123,6 +123,16 @@ TEST_CASE("a child whose pending parent moved to another thread ends in its own 
   CHECK(child.dead());
 }
 
+TEST_CASE("a pending greenlet of another thread gets no parent that descends from it") {
+  const greenlet parent([] {});
+  const greenlet child([] {}, {.parent = parent});
+  std::thread([&] { parent.parent(getcurrent()); }).join();
+  CHECK(thrown_by([&] { parent.parent(child); }) == "ValueError('cyclic parent chain')");
+  parent.parent(getcurrent());
+  child.switch_();
+  CHECK(child.dead());
+}
+
 TEST_CASE("a child neither starts nor switches to a parent that still lives in another thread") {
   for (const bool parent_runs : {false, true}) {
     Events events;
