@@ -29,13 +29,14 @@ namespace {
 using detail::FutureBase;
 using detail::TaskBase;
 
-// Adds the tasks that wait for the future, directly or through combined futures. `seen` ends
-// circles.
-void add_awaiters(const FutureBase& future, std::vector<TaskBase*>& tasks,
-                  std::set<const FutureBase*>& seen) {
+using Futures = std::set<const FutureBase*>;
+
+// Adds the tasks that wait for the future, directly or through combined futures, each once. `seen`
+// ends circles.
+void add_awaiters(const FutureBase& future, std::vector<TaskBase*>& tasks, Futures& seen) {
   if (!seen.insert(&future).second) return;
   const auto add = [&](TaskBase* task) {
-    if (std::find(tasks.begin(), tasks.end(), task) == tasks.end()) tasks.push_back(task);
+    if (seen.insert(task).second) tasks.push_back(task);
   };
   for (const detail::Callback& each : future.callbacks()) {
     if (each.kind == detail::Callback::Kind::task) {
@@ -54,7 +55,7 @@ void add_awaiters(const FutureBase& future, std::vector<TaskBase*>& tasks,
 
 std::vector<TaskBase*> awaiters_of(const FutureBase& future) {
   std::vector<TaskBase*> tasks;
-  std::set<const FutureBase*> seen;
+  Futures seen;
   add_awaiters(future, tasks, seen);
   return tasks;
 }
@@ -86,24 +87,29 @@ std::vector<FrameCallGraphEntry> call_stack(TaskBase& task, std::size_t skip,
 // Functions over a graph are recursive: levels are limited.
 constexpr std::size_t kMostLevels = 100;
 
+// Tasks that wait for several others have many ways through the graph, whose number may double
+// with each level: what is in `shown` is only named. Tasks whose awaiters
+// were left out are not in it.
 FutureCallGraph capture(FutureBase& future, std::size_t depth, const std::optional<int>& limit,
-                        std::set<const FutureBase*>& path) {
+                        Futures& shown, std::size_t level = 1) {
   FutureCallGraph graph{.future = FutureRef(&future), .call_stack = {}, .awaited_by = {}};
+  graph.repeated = shown.contains(&future);
+  if (graph.repeated) return graph;
   const std::vector<TaskBase*> awaiters = awaiters_of(future);
   if (future.is_task()) graph.call_stack = call_stack(static_cast<TaskBase&>(future), depth, limit);
-  path.insert(&future);
-  graph.more = path.size() == kMostLevels && !awaiters.empty();
-  if (!graph.more)
-    for (TaskBase* awaiter : awaiters)
-      if (!path.contains(awaiter)) graph.awaited_by.push_back(capture(*awaiter, 0, limit, path));
-  path.erase(&future);
+  graph.more = level == kMostLevels && !awaiters.empty();
+  if (graph.more) return graph;
+  shown.insert(&future);
+  for (TaskBase* awaiter : awaiters)
+    graph.awaited_by.push_back(capture(*awaiter, 0, limit, shown, level + 1));
   return graph;
 }
 
 void render(const FutureCallGraph& graph, std::size_t level, std::string& out) {
   const std::string indent(level * 4, ' ');
   const auto line = [&](const std::string& text) { out += indent + text + "\n"; };
-  const std::string id = "id=" + fiber::detail::address_repr(graph.future.get()) + ")";
+  const std::string id = "id=" + fiber::detail::address_repr(graph.future.get()) +
+                         (graph.repeated ? ") (shown above)" : ")");
   if (graph.future.base().is_task())
     line("* Task(name=" +
          fiber::detail::quoted(static_cast<TaskBase&>(graph.future.base()).get_name()) + ", " + id);
@@ -130,11 +136,6 @@ std::string format(const FutureCallGraph& graph) {
   return text;
 }
 
-void collect(const FutureCallGraph& graph, std::set<const FutureBase*>& tasks) {
-  tasks.insert(graph.future.get());
-  for (const FutureCallGraph& awaiter : graph.awaited_by) collect(awaiter, tasks);
-}
-
 }  // namespace
 
 std::optional<FutureCallGraph> capture_call_graph(CallGraphOptions options) {
@@ -148,12 +149,12 @@ std::optional<FutureCallGraph> capture_call_graph(CallGraphOptions options) {
 }
 
 FutureCallGraph capture_call_graph(const FutureRef& future, CallGraphOptions options) {
-  std::set<const FutureBase*> path;
+  Futures shown;
   FutureBase& base = future.base();
   const bool is_current = &base == detail::current_task_or_null();
   std::optional<FutureCallGraph> graph;
   core::with_room(
-      [&] { graph = capture(base, is_current ? options.depth : 0, options.limit, path); });
+      [&] { graph = capture(base, is_current ? options.depth : 0, options.limit, shown); });
   return *std::move(graph);
 }
 
@@ -185,17 +186,14 @@ void print_call_graph(const FutureRef& future, std::ostream& out, CallGraphOptio
 
 std::string format_all_call_graphs(const EventLoop& loop) {
   const std::vector<TaskRef> tasks = all_tasks(loop);
-  std::vector<FutureCallGraph> graphs;
-  std::set<const FutureBase*> waiting;  // tasks that wait for another task
+  Futures waiting;  // tasks that wait for another task
   for (const TaskRef& task : tasks)
     for (const TaskBase* awaiter : awaiters_of(task.base())) waiting.insert(awaiter);
-  std::set<const FutureBase*> shown;
+  Futures shown;
   std::string text;
   const auto show = [&](const TaskRef& task) {
-    const FutureCallGraph graph = capture_call_graph(task);
-    collect(graph, shown);
     if (!text.empty()) text += "\n";
-    text += format(graph);
+    core::with_room([&] { text += format(capture(task.base(), 0, std::nullopt, shown)); });
   };
   for (const TaskRef& task : tasks)
     if (!waiting.contains(task.get())) show(task);

@@ -38,6 +38,7 @@ struct FutureCallGraph {
   std::vector<FrameCallGraphEntry> call_stack;  ///< innermost first; empty unless it is a task
   std::vector<FutureCallGraph> awaited_by;      ///< the tasks that wait for it
   bool more = false;                            ///< more tasks await it: a graph ends at 100 levels
+  bool repeated = false;  ///< only named: its frames and awaiters are where the graph has it first
 };
 
 /// Keyword arguments of the functions below.
@@ -52,7 +53,8 @@ FIBER_API std::optional<FutureCallGraph> capture_call_graph(CallGraphOptions opt
 FIBER_API FutureCallGraph capture_call_graph(const FutureRef& future,
                                              CallGraphOptions options = {});
 
-/// Returns the call graph as text, without a line end; "" in a callback.
+/// Returns the call graph as text, without a line end; "" in a callback. A task is shown once: where
+/// it awaits another one as well, it is named with "(shown above)".
 FIBER_API std::string format_call_graph(CallGraphOptions options = {});
 FIBER_API std::string format_call_graph(const FutureRef& future, CallGraphOptions options = {});
 
@@ -63,7 +65,8 @@ FIBER_API void print_call_graph(const FutureRef& future, std::ostream& out,
                                 CallGraphOptions options = {});
 
 /// Returns the graphs of every unfinished task of the loop, each at least once: first those of the
-/// tasks that wait for no other task, then those of tasks that wait for each other in a circle.
+/// tasks that wait for no other task, then those of tasks that wait for each other in a circle, or
+/// that others await over more than 100 levels. "(shown above)" refers to the whole text.
 FIBER_API std::string format_all_call_graphs(const EventLoop& loop);
 
 /// Makes the signal write format_all_call_graphs() to stderr, until the loop is closed: a program

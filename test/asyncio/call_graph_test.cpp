@@ -40,11 +40,12 @@ using asyncio::FutureCallGraph;
 
 namespace {
 
-// Returns "name <- (awaiters)" of a graph, without frames.
+// Returns "name <- (awaiters)" of a graph, without frames; "name..." for one that is only named.
 std::string shape(const FutureCallGraph& graph) {
   std::string text = graph.future.base().is_task()
                          ? static_cast<asyncio::detail::TaskBase&>(graph.future.base()).get_name()
                          : "future";
+  if (graph.repeated) text += "...";
   if (graph.awaited_by.empty()) return text;
   text += " <- (";
   for (std::size_t i = 0; i < graph.awaited_by.size(); ++i)
@@ -207,7 +208,7 @@ TEST_CASE("tasks that wait for each other in a circle have an end") {
       auto first = create_task([&] { await(second); }, {.name = "first"});
       second = create_task([&] { await(first); }, {.name = "second"});
       turns(2);
-      CHECK(shape(first) == "first <- (second)");
+      CHECK(shape(first) == "first <- (second <- (first...))");
       const std::string all = asyncio::format_all_call_graphs(asyncio::get_running_loop());
       CHECK(all.find("name='first'") != std::string::npos);
       CHECK(all.find("name='second'") != std::string::npos);
@@ -216,6 +217,53 @@ TEST_CASE("tasks that wait for each other in a circle have an end") {
     });
   });
   CHECK(refused.find("cannot be cancelled: it waits for itself") != std::string::npos);
+}
+
+TEST_CASE("a task to which several ways lead is shown once, and then only named") {
+  run([] {
+    name_main();
+    auto innermost = create_task(calls_what_waits, {.name = "innermost"});
+    auto left = create_task([&] { await(innermost); }, {.name = "left"});
+    auto right = create_task([&] { await(innermost); }, {.name = "right"});
+    auto both = create_task([&] { await(asyncio::gather(left, right)); }, {.name = "both"});
+    auto last = create_task([&] { await(both); }, {.name = "last"});
+    turns(3);
+    const FutureCallGraph graph = asyncio::capture_call_graph(innermost);
+    CHECK(shape(graph) == "innermost <- (left <- (both <- (last)), right <- (both...))");
+    CHECK(graph.awaited_by.at(1).awaited_by.at(0).call_stack.empty());
+    std::string text = asyncio::format_call_graph(innermost);
+    CHECK(text.ends_with(") (shown above)"));
+    text.resize(text.rfind(" (shown above)"));
+    CHECK(text.find(" (shown above)") == std::string::npos);
+    await(last);
+  });
+}
+
+TEST_CASE("a report of all tasks grows with the tasks and their waits, not with the ways") {
+  run([] {
+    name_main();
+    const auto innermost = asyncio::get_running_loop().create_future();
+    std::vector<asyncio::Task<>> layer;
+    for (int k = 0; k < 2; ++k) layer.push_back(create_task([=] { await(innermost); }));
+    constexpr int kLayers = 12;
+    for (int i = 1; i < kLayers; ++i) {
+      std::vector<asyncio::Task<>> next;
+      for (int k = 0; k < 2; ++k)
+        next.push_back(create_task([layer] { await(asyncio::gather(layer)); }));
+      layer = std::move(next);
+    }
+    turns(3);
+    const std::string all = asyncio::format_all_call_graphs(asyncio::get_running_loop());
+    std::size_t named = 0;
+    for (std::size_t at = 0; (at = all.find("(shown above)", at)) != std::string::npos; ++at)
+      ++named;
+    CHECK(named == 2 * (kLayers - 1));  // of the four waits between two layers, two come second
+    constexpr std::size_t kMain = 1;
+    CHECK(static_cast<std::size_t>(std::count(all.begin(), all.end(), '*')) ==
+          kMain + 2 * kLayers + named);
+    innermost.set_result();
+    await(asyncio::gather(layer));
+  });
 }
 
 TEST_CASE("a long chain of tasks is cut, and says so; all together show every task") {
