@@ -3,6 +3,8 @@
 #include <fiber/cxxabi.hpp>
 
 #include <algorithm>
+#include <cstring>
+#include <unordered_set>
 #include <utility>
 
 namespace fiber {
@@ -129,6 +131,15 @@ void split_errors(const AnyExceptionGroup& group, const Matches& matches,
     if (parts.matching) levels.back().matching.push_back(std::move(parts.matching));
     if (parts.rest) levels.back().rest.push_back(std::move(parts.rest));
   }
+}
+
+// Returns the address of the exception, which is all that a pointer to it consists of: pointers can
+// only be compared, which for a set of them is too little.
+const void* identity(const std::exception_ptr& error) noexcept {
+  static_assert(sizeof(std::exception_ptr) == sizeof(void*));
+  const void* address = nullptr;
+  std::memcpy(&address, &error, sizeof address);
+  return address;
 }
 
 bool all_ordinary(const Errors& errors) {
@@ -304,12 +315,12 @@ void ExceptStar::end() {
       else
         errors.push_back(part);
     }
+    std::unordered_set<const void*> remaining;
+    for (const std::exception_ptr& error : errors) remaining.insert(identity(error));
     AnyExceptionGroup::Split parts;
     split_errors(
         *as_group(original_),
-        [&](const std::exception_ptr& error) {
-          return std::find(errors.begin(), errors.end(), error) != errors.end();
-        },
+        [&](const std::exception_ptr& error) { return remaining.contains(identity(error)); },
         parts);
     left = parts.matching;
   }
