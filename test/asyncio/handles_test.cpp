@@ -1,5 +1,6 @@
 // Handles and timers.
 #include <fiber/asyncio.hpp>
+#include <fiber/asyncio/testing.hpp>
 
 #include <doctest/doctest.h>
 
@@ -9,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <ratio>
 #include <string>
 #include <thread>
 #include <utility>
@@ -404,4 +406,30 @@ TEST_CASE("delays and deadlines may be of any size") {
   });
   CHECK(trace.take() ==
         "[2] min | [2] min hours | [2] at min | [4] 0.5 | [6] 4 sleep | [8] short | [11] over");
+}
+
+TEST_CASE("delays may be counted in any unit, and are rounded towards zero") {
+  using Frames = std::chrono::duration<int, std::ratio<1, 30>>;
+  using Ticks = std::chrono::duration<std::int64_t, std::ratio<1, 90'000>>;
+  using Attoseconds = std::chrono::duration<std::uint64_t, std::atto>;
+  using Odd = std::chrono::duration<std::int64_t, std::ratio<1'000'003, 999'983>>;
+  asyncio::testing::run_test([] {
+    const auto loop = get_running_loop();
+    const auto start = loop.time();
+    const auto delayed = [&](auto delay) { return loop.call_later(delay, [] {}).when() - start; };
+    CHECK(delayed(Frames(1)) == 33'333'333ns);
+    CHECK(delayed(Frames(-1)) == -33'333'333ns);
+    CHECK(delayed(Ticks(9)) == 100us);
+    CHECK(delayed(Odd(7)) == 7'000'140'002ns);
+    CHECK(delayed(Attoseconds(UINT64_MAX)) == 18'446'744'073ns);
+    CHECK(delayed(Ticks::max()) == delayed(std::chrono::nanoseconds::max()));
+    CHECK(delayed(Ticks::min()) == delayed(std::chrono::nanoseconds::min()));
+    await(asyncio::sleep(Frames(3)));
+    CHECK(loop.time() == start + 100ms);
+    CHECK(thrown_by([&] { await(asyncio::wait_for(asyncio::sleep(1s), Frames(3))); }) ==
+          "TimeoutError()");
+    asyncio::with(asyncio::timeout(Frames(3)), [] {});
+    await(asyncio::wait({create_task([] {})}, {.timeout = Frames(3)}));
+    CHECK(loop.time() == start + 200ms);
+  });
 }

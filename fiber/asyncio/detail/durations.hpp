@@ -9,7 +9,6 @@
 #include <cstdint>
 #include <ratio>
 #include <type_traits>
-#include <utility>
 
 namespace fiber::asyncio::detail {
 
@@ -38,25 +37,26 @@ constexpr std::int64_t deadline_after(std::int64_t now, std::int64_t delay) noex
   return delay > kLatest - now ? kLatest : bounded(now + delay);
 }
 
-// Throws ValueError for a duration that is not a number.
+// Holds the product of any count and any number of nanoseconds.
+__extension__ using Product = __int128;
+
+// Rounds towards zero. Throws ValueError for a duration that is not a number.
 template <class Rep, class Period>
 constexpr std::int64_t to_nanoseconds(std::chrono::duration<Rep, Period> time) {
-  using std::chrono::nanoseconds;
   if constexpr (std::chrono::treat_as_floating_point_v<Rep>) {
     const double count = std::chrono::duration<double, std::nano>(time).count();
     if (count != count) throw ValueError("Invalid delay: NaN (not a number)");
     if (count > 9e18) return kLatest;
     if (count < -4e18) return kEarliest;
     return static_cast<std::int64_t>(count);
+  } else if constexpr (std::integral<Rep>) {
+    using Unit = std::ratio_divide<Period, std::nano>;
+    const Product count = static_cast<Product>(time.count()) * Unit::num / Unit::den;
+    return count > kLatest     ? kLatest
+           : count < kEarliest ? kEarliest
+                               : static_cast<std::int64_t>(count);
   } else {
-    if constexpr (std::integral<Rep> && std::ratio_greater_equal_v<Period, std::nano>) {
-      using Wide = std::chrono::duration<std::int64_t, Period>;
-      constexpr auto kMost = std::chrono::duration_cast<Wide>(nanoseconds(kLatest)).count();
-      constexpr auto kLeast = std::chrono::duration_cast<Wide>(nanoseconds(kEarliest)).count();
-      if (std::cmp_greater(time.count(), kMost)) return kLatest;
-      if (std::cmp_less(time.count(), kLeast)) return kEarliest;
-    }
-    return std::chrono::duration_cast<nanoseconds>(time).count();
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(time).count();
   }
 }
 
