@@ -20,8 +20,7 @@ constexpr std::int64_t kLongestWait = 86'400'000'000'000;  // as CPython: a day
 void sleep_until(LoopObject& loop, std::int64_t deadline) {
   constexpr std::int64_t kSoon = 10'000'000;  // 10 ms
   const auto left = [&] {
-    return deadline == kForever ? -1
-                                : std::clamp<std::int64_t>(deadline - loop.now(), 0, kLongestWait);
+    return deadline == kForever ? -1 : std::min(time_left(loop.now(), deadline), kLongestWait);
   };
   Selector& selector = loop.selector();
   if (selector.has_questions()) {

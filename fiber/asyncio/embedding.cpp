@@ -44,8 +44,8 @@ void Embedding::rest() noexcept {
   loop_.mailbox().expect_push();
   if (deadline != kForever) {
     const std::int64_t now = loop_.now();
-    const std::int64_t left = deadline - now;
-    if (left <= 0)
+    const std::int64_t left = time_left(now, deadline);
+    if (left == 0)
       deadline = 0;
     else if (loop_.timers().clock() == nullptr)
       deadline =
@@ -103,7 +103,7 @@ std::optional<nanoseconds> EventLoop::next_deadline() const {
 int EventLoop::poll_timeout() const {
   const std::optional<nanoseconds> deadline = next_deadline();
   if (!deadline) return -1;
-  const std::int64_t left = std::max<std::int64_t>(0, (*deadline - time()).count());
+  const std::int64_t left = detail::time_left(object().now(), deadline->count());
   return static_cast<int>(
       std::min<std::int64_t>(whole_milliseconds(left), std::numeric_limits<int>::max()));
 }

@@ -2,10 +2,10 @@
 #pragma once
 
 #include <fiber/asyncio/base_events.hpp>
-#include <fiber/asyncio/detail/durations.hpp>
 #include <fiber/asyncio/detail/hosts.hpp>
 #include <fiber/asyncio/exceptions.hpp>
 #include <fiber/asyncio/file_descriptor.hpp>
+#include <fiber/asyncio/time_limit.hpp>
 #include <fiber/contextvars.hpp>
 #include <fiber/standard.hpp>
 #include <fiber/generator.hpp>
@@ -21,9 +21,6 @@
 
 namespace fiber::asyncio {
 
-/// The unit of the loop's clock: 64 bits last for 292 years.
-using std::chrono::nanoseconds;
-
 template <class T>
 class Future;
 template <class T>
@@ -37,6 +34,7 @@ struct CreateDatagramEndpointOptions;
 struct CreateServerOptions;
 struct CreateUnixConnectionOptions;
 struct CreateUnixServerOptions;
+struct ExceptionContext;  // an error that no code waits for
 struct GetaddrinfoOptions;
 struct LoopStartTlsOptions;
 struct SendfileOptions;
@@ -74,8 +72,6 @@ class FIBER_API TimerHandle : public Handle {
   /// Returns the deadline, on the clock of loop.time(). Throws ValueError for a null handle.
   nanoseconds when() const;
 };
-
-struct ExceptionContext;  // an error that no code waits for
 
 /// Keyword arguments of call_soon and its relatives.
 struct CallOptions {
@@ -127,8 +123,7 @@ inline constexpr bool plain_callback = !requires(std::decay_t<F>& callback) {
 /// the thread that runs the loop (or while none does).
 class FIBER_API EventLoop {
  public:
-  /// Makes a null handle, which throws ValueError when it is used; new_event_loop, get_event_loop
-  /// and get_running_loop return loops.
+  /// Makes a null handle, which throws ValueError when it is used: see new_event_loop().
   EventLoop() noexcept = default;
 
   /// Runs until `awaitable` (a future, task, coroutine object or callable) is done; returns its
@@ -175,13 +170,12 @@ class FIBER_API EventLoop {
   }
   /// Calls `callback()` once `delay` has passed; callbacks with equal deadlines in the order in
   /// which they were set. A cancelled one has no further cost. Throws as call_soon.
-  template <class Rep, class Period, std::invocable F>
-  TimerHandle call_later(std::chrono::duration<Rep, Period> delay, F&& callback) const {
+  template <detail::any_duration D, std::invocable F>
+  TimerHandle call_later(D delay, F&& callback) const {
     return call_at(after(detail::to_nanoseconds(delay)), std::forward<F>(callback));
   }
-  template <class Rep, class Period, std::invocable F>
-  TimerHandle call_later(std::chrono::duration<Rep, Period> delay, F&& callback,
-                         const CallOptions& options) const {
+  template <detail::any_duration D, std::invocable F>
+  TimerHandle call_later(D delay, F&& callback, const CallOptions& options) const {
     return call_at(after(detail::to_nanoseconds(delay)), std::forward<F>(callback), options);
   }
   /// Refuses a plain number in one line.
@@ -191,14 +185,15 @@ class FIBER_API EventLoop {
                   "call_later takes a time with its unit: call_later(3s, f)");
     return {};
   }
-  /// Does call_later() at a time of the loop's clock: see time().
-  template <std::invocable F>
-  TimerHandle call_at(nanoseconds when, F&& callback) const {
-    return arm(make_handle<detail::TimerOf>(std::forward<F>(callback)), when);
+  /// Does call_later() at a time on the clock of time(): out of its range is never, or long past.
+  template <detail::any_duration D, std::invocable F>
+  TimerHandle call_at(D when, F&& callback) const {
+    return arm(make_handle<detail::TimerOf>(std::forward<F>(callback)), detail::in_ns(when));
   }
-  template <std::invocable F>
-  TimerHandle call_at(nanoseconds when, F&& callback, const CallOptions& options) const {
-    return arm(make_handle<detail::TimerOf>(std::forward<F>(callback), options), when);
+  template <detail::any_duration D, std::invocable F>
+  TimerHandle call_at(D when, F&& callback, const CallOptions& options) const {
+    return arm(make_handle<detail::TimerOf>(std::forward<F>(callback), options),
+               detail::in_ns(when));
   }
   nanoseconds time() const;  ///< of the loop's monotonic clock
 
@@ -346,7 +341,7 @@ class FIBER_API EventLoop {
   auto shutdown_asyncgens() const;
   /// Waits until the threads of the default executor have ended, at most for `timeout`; await it.
   /// Running jobs are not stopped. Defined in threads.hpp.
-  auto shutdown_default_executor(nanoseconds timeout = nanoseconds::max()) const;
+  auto shutdown_default_executor(time_limit timeout = {}) const;
 
   /// Replaces the handling of errors that no code waits for (default: a report on stderr); an empty
   /// function restores the default.
@@ -368,6 +363,7 @@ class FIBER_API EventLoop {
   /// Runs one iteration without waiting, and more of them while an entry is ready and `budget` is
   /// not used up. Returns true if an entry is still ready. Throws the exceptions of run_forever.
   bool run_ready(nanoseconds budget = nanoseconds(0)) const;
+  bool run_ready(detail::any_duration auto time) const { return run_ready(detail::in_ns(time)); }
   /// Returns the time when run_ready is next due, on the clock of time(): a time that has come if
   /// an entry is ready already, nullopt if only fileno() can tell. For hosts that set a timer of
   /// their own.
@@ -393,6 +389,9 @@ class FIBER_API EventLoop {
   /// The time from which on a callback or step takes too long: 100 ms.
   nanoseconds slow_callback_duration() const;
   void slow_callback_duration(nanoseconds duration) const;
+  void slow_callback_duration(detail::any_duration auto duration) const {
+    slow_callback_duration(detail::in_ns(duration));
+  }
 
   friend bool operator==(const EventLoop& a, const EventLoop& b) noexcept {
     return a.object_ == b.object_;

@@ -389,21 +389,6 @@ detail::Anything gather(A&&...) {
 
 // --- wait ---------------------------------------------------------------------------------------
 
-/// A time limit as an argument: any std::chrono duration, or std::nullopt for none.
-class time_limit {
- public:
-  time_limit() noexcept = default;
-  time_limit(std::nullopt_t) noexcept {}  // NOLINT(google-explicit-constructor)
-  template <class Rep, class Period>
-  time_limit(std::chrono::duration<Rep, Period> limit)  // NOLINT(google-explicit-constructor)
-      : limit_(nanoseconds(detail::to_nanoseconds(limit))) {}
-  /// Nothing: no limit.
-  const std::optional<nanoseconds>& value() const noexcept { return limit_; }
-
- private:
-  std::optional<nanoseconds> limit_;
-};
-
 /// Keyword arguments of wait.
 struct WaitOptions {
   time_limit timeout = {};                 ///< throws no error: see wait_result::pending

@@ -16,7 +16,7 @@ namespace base = fiber::asyncio::detail;
 
 class VirtualClock::State final : public base::Clock {
  public:
-  explicit State(nanoseconds start) : time(start) {}
+  explicit State(nanoseconds start) : time(base::bounded(start.count())) {}
   std::int64_t now() noexcept override { return time.count(); }
   bool jump(std::int64_t deadline) noexcept override {
     if (deadline == std::numeric_limits<std::int64_t>::max()) return false;
@@ -38,7 +38,10 @@ void VirtualClock::attach(const EventLoop& loop) const {
   loop.object().timers().set_clock(state());
 }
 nanoseconds VirtualClock::time() const { return state()->time; }
-void VirtualClock::advance(nanoseconds by) const { state()->time += by; }
+void VirtualClock::advance(nanoseconds by) const {
+  nanoseconds& time = state()->time;
+  time = nanoseconds(base::deadline_after(time.count(), base::to_nanoseconds(by)));
+}
 void VirtualClock::set_patience(nanoseconds patience) const { state()->its_patience = patience; }
 
 void set_shuffle(const EventLoop& loop, std::uint64_t seed) {

@@ -30,14 +30,21 @@ namespace fiber::asyncio::testing {
 class FIBER_API VirtualClock {
  public:
   explicit VirtualClock(nanoseconds start = {});
+  template <asyncio::detail::any_duration D>
+  explicit VirtualClock(D start) : VirtualClock(asyncio::detail::in_ns(start)) {}
 
   /// Makes loop.time() this clock's time. Timers that are set already keep their deadlines.
   void attach(const EventLoop& loop) const;
   nanoseconds time() const;  ///< of the loop's clock
-  /// Moves the time on while no other code runs, as a slow computation does.
+  /// Moves the time on while no other code runs, as a slow computation does; at most to the end of
+  /// the clock, in 292 years.
   void advance(nanoseconds by) const;
+  void advance(asyncio::detail::any_duration auto by) const { advance(asyncio::detail::in_ns(by)); }
   /// Sets the real time for descriptors before a jump; 10 ms unless set.
   void set_patience(nanoseconds patience) const;
+  void set_patience(asyncio::detail::any_duration auto patience) const {
+    set_patience(asyncio::detail::in_ns(patience));
+  }
 
  private:
   class State;

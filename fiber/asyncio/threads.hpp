@@ -187,7 +187,8 @@ auto EventLoop::run_in_executor(Executor&& executor, F&& function, Args&&... arg
   }
 }
 
-inline auto EventLoop::shutdown_default_executor(nanoseconds timeout) const {
+inline auto EventLoop::shutdown_default_executor(time_limit limit) const {
+  const nanoseconds timeout = limit.value().value_or(nanoseconds::max());
   return detail::Deferred(
       [loop = *this, timeout] { detail::shutdown_default_executor(loop.object(), timeout); });
 }

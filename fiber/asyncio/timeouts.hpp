@@ -4,6 +4,7 @@
 #include <fiber/asyncio/tasks.hpp>
 #include <fiber/asyncio/with.hpp>
 
+#include <concepts>
 #include <optional>
 #include <string>
 
@@ -18,7 +19,7 @@ namespace fiber::asyncio {
 class FIBER_API Timeout {
  public:
   /// `when` on the clock of loop.time(); nullopt: no limit.
-  explicit Timeout(std::optional<nanoseconds> when) noexcept : when_(when) {}
+  explicit Timeout(time_limit when) noexcept : when_(when.value()) {}
   Timeout(const Timeout&) = delete;
   Timeout& operator=(const Timeout&) = delete;
   Timeout(Timeout&& other) noexcept;  ///< before the block is entered
@@ -26,8 +27,13 @@ class FIBER_API Timeout {
 
   /// The deadline; nothing: none.
   std::optional<nanoseconds> when() const noexcept { return when_; }
-  /// Moves the limit, or removes it. Throws RuntimeError unless inside the block.
+  /// Moves the limit, or removes it; `when` as in timeout_at(). Throws RuntimeError unless inside
+  /// the block.
   void reschedule(std::optional<nanoseconds> when);
+  template <std::convertible_to<time_limit> When>
+  void reschedule(When when) {
+    reschedule(time_limit(when).value());
+  }
   /// Returns true once the time was up inside the block.
   bool expired() const noexcept { return state_ == State::expiring || state_ == State::expired; }
   /// Returns Python's repr: "<Timeout [active] when=…>".
@@ -65,14 +71,16 @@ Timeout timeout(Number) {
   static_assert(!detail::plain_number<Number>, "timeout takes a time with its unit: timeout(3s)");
   return Timeout(std::nullopt);
 }
-/// Limits a block up to a point on the clock of loop.time(); nullopt: no limit yet.
-inline Timeout timeout_at(std::optional<nanoseconds> when) { return Timeout(when); }
+/// Limits a block up to a point on the clock of loop.time(); nullopt: no limit yet. A point too late
+/// for that clock never comes, one too early has come.
+inline Timeout timeout_at(time_limit when) { return Timeout(when); }
 
-/// Waits for one awaitable (or callable), at most for `timeout`; after that cancels it, waits for
+/// Waits for one awaitable (or callable), at most for `limit`; after that cancels it, waits for
 /// its end, and throws TimeoutError. std::nullopt: waits as long as it takes. Python:
 /// asyncio.wait_for.
 template <class A>
-auto wait_for(A&& operand, std::optional<nanoseconds> timeout) {
+auto wait_for(A&& operand, time_limit limit) {
+  const std::optional<nanoseconds> timeout = limit.value();
   using Held = std::decay_t<A>;
   using Made = decltype(asyncio::ensure_future(std::declval<Held>()));
   using Result = detail::result_of_t<typename Made::result_type>;
@@ -94,11 +102,6 @@ auto wait_for(A&& operand, std::optional<nanoseconds> timeout) {
         return asyncio::await(detail::as_coroutine(std::move(held)));
     });
   });
-}
-template <class A, class Rep, class Period>
-auto wait_for(A&& awaitable, std::chrono::duration<Rep, Period> timeout) {
-  return asyncio::wait_for(std::forward<A>(awaitable),
-                           std::optional(nanoseconds(detail::to_nanoseconds(timeout))));
 }
 /// Refuses a plain number in one line; the result converts to anything.
 template <class A, detail::plain_number Number>

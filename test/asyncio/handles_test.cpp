@@ -433,3 +433,23 @@ TEST_CASE("delays may be counted in any unit, and are rounded towards zero") {
     CHECK(loop.time() == start + 200ms);
   });
 }
+
+TEST_CASE(
+    "deadlines may be in any unit; one too late for the clock is never, one too early is past") {
+  Trace trace;
+  using std::chrono::hours;
+  asyncio::testing::run_test([&] {
+    const auto loop = get_running_loop();
+    const auto never = loop.call_at(hours::max(), [&] { trace("never"); });
+    loop.call_at(hours::min(), [&] { trace("past"); });
+    loop.call_at(loop.time() + 0.5s, [&] { trace("0.5"); }, {.context = {}});
+    await(asyncio::sleep(1s));
+    trace("1");
+    never.cancel();
+    loop.slow_callback_duration(hours::max());
+    CHECK(loop.slow_callback_duration() > 100 * 365 * 24h);
+    loop.slow_callback_duration(0.25s);
+    CHECK(loop.slow_callback_duration() == 250ms);
+  });
+  CHECK(trace.take() == "[2] past | [3] 0.5 | [5] 1");
+}

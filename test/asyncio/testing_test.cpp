@@ -87,6 +87,36 @@ TEST_CASE("a clock stands still while something is ready, and may be moved by ha
   loop.close();
 }
 
+TEST_CASE("a clock may begin below zero, and stops at its end") {
+  const asyncio::EventLoop loop = asyncio::new_event_loop();
+  const VirtualClock clock(-10s);
+  clock.attach(loop);
+  loop.run_until_complete([&] {
+    await(asyncio::sleep(1s));
+    CHECK(clock.time() == -9s);
+    asyncio::with(asyncio::timeout(5s), [] { await(asyncio::sleep(0.5)); });
+    CHECK(clock.time() == -8.5s);
+    const auto never = loop.call_at(std::chrono::hours::max(), [] {});
+    CHECK(loop.poll_timeout() > 0);
+    await(asyncio::sleep(0.5));
+    never.cancel();
+    clock.advance(0.5s);
+    CHECK(clock.time() == -7.5s);
+    clock.advance(asyncio::nanoseconds::max());
+    const asyncio::nanoseconds end = clock.time();
+    CHECK(end > 100 * 365 * 24h);
+    clock.advance(std::chrono::hours::max());
+    await(asyncio::sleep(1s));
+    clock.advance(1s);
+    CHECK(clock.time() >= end);
+    clock.advance(std::chrono::hours::min());
+    CHECK(clock.time() < end);
+  });
+  loop.close();
+  CHECK(VirtualClock(std::chrono::hours::max()).time() > 100 * 365 * 24h);
+  CHECK(VirtualClock(-1.5s).time() == -1500ms);
+}
+
 TEST_CASE("a loop that waits for another thread does not jump meanwhile") {
   CHECK(run_test([] {
           const auto job = [] {

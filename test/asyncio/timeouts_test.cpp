@@ -1,8 +1,10 @@
 // asyncio::timeout and timeout_at: a time limit on a block.
 #include <fiber/asyncio.hpp>
+#include <fiber/asyncio/testing.hpp>
 
 #include <doctest/doctest.h>
 
+#include <chrono>
 #include <exception>
 #include <optional>
 #include <string>
@@ -331,6 +333,42 @@ TEST_CASE("a timeout can be moved, put off for ever, and into the past") {
     }));
   });
   CHECK(trace.take() == "[3] 20 | [5] at 25 | [5] past | [6] TimeoutError()");
+}
+
+TEST_CASE("limits may be in any unit; one too late for the clock is none, one too early has come") {
+  using std::chrono::hours;
+  asyncio::testing::run_test([] {
+    const auto loop = get_running_loop();
+    const auto limited = [&](Timeout limit) {
+      const auto begin = loop.time();
+      const std::string error = thrown_by([&] { asyncio::with(limit, sleep_long); });
+      return error + " " + std::to_string((loop.time() - begin) / 1ms);
+    };
+    CHECK(limited(timeout_at(hours::max())) == " 10000");
+    CHECK(limited(timeout_at(hours::min())) == "TimeoutError() 0");
+    CHECK(limited(timeout_at(std::optional(hours::max()))) == " 10000");
+    CHECK(limited(timeout_at(std::optional<hours>())) == " 10000");
+    CHECK(limited(timeout_at(loop.time() + 0.5s)) == "TimeoutError() 500");
+    const auto moved = [&](auto when) {
+      const auto begin = loop.time();
+      const std::string error = thrown_by([&] {
+        asyncio::with(timeout(1s), [&](Timeout& limit) {
+          limit.reschedule(when);
+          sleep_long();
+        });
+      });
+      return error + " " + std::to_string((loop.time() - begin) / 1ms);
+    };
+    CHECK(moved(hours::max()) == " 10000");
+    CHECK(moved(hours::min()) == "TimeoutError() 0");
+    CHECK(moved(std::optional(hours::max())) == " 10000");
+    CHECK(moved(loop.time() + 0.5s) == "TimeoutError() 500");
+    await(asyncio::wait_for(sleep_long, std::optional(hours::max())));
+    await(asyncio::to_thread([] {}));
+    await(loop.shutdown_default_executor(hours::max()));
+    await(loop.shutdown_default_executor(1.5s));
+    await(loop.shutdown_default_executor(std::nullopt));
+  });
 }
 
 TEST_CASE("a timeout is entered once, in a task, and moved only while it is active") {

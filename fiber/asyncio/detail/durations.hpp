@@ -20,7 +20,7 @@ inline std::int64_t monotonic() noexcept {
 }
 
 inline constexpr std::int64_t kForever = INT64_MAX;
-// Limits of deadlines: beyond them lies kForever, and differences must fit, too.
+// Limits of deadlines and clocks: beyond them lies kForever, and sums must fit, too.
 inline constexpr std::int64_t kLatest = INT64_MAX - 1;
 inline constexpr std::int64_t kEarliest = INT64_MIN / 2;
 
@@ -32,9 +32,16 @@ constexpr std::int64_t bounded(std::int64_t when) noexcept {
 template <class Number>
 concept plain_number = std::is_arithmetic_v<Number>;
 
-// Returns the deadline `delay` after `now`. `now` is not negative.
+// Returns the deadline `delay` after `now`. Both are not below kEarliest, or `now` is not negative.
 constexpr std::int64_t deadline_after(std::int64_t now, std::int64_t delay) noexcept {
-  return delay > kLatest - now ? kLatest : bounded(now + delay);
+  return now > 0 && delay > kLatest - now ? kLatest : bounded(now + delay);
+}
+
+// Returns the time from `now` to the deadline, not negative. Virtual clocks may be: the difference
+// may be too large for 64 bits.
+constexpr std::int64_t time_left(std::int64_t now, std::int64_t deadline) noexcept {
+  if (deadline <= now) return 0;
+  return now < 0 && deadline > kLatest + now ? kLatest : deadline - now;
 }
 
 // Holds the product of any count and any number of nanoseconds.
