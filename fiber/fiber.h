@@ -196,7 +196,8 @@ FIBER_C_API int fiber_to_thread(void* (*function)(void* argument), void* argumen
 FIBER_C_API int fiber_future_new(fiber_future** made);
 /* Returns another reference to the future, on its own thread. */
 FIBER_C_API fiber_future* fiber_future_ref(fiber_future* future);
-/* Gives a reference back. Any thread; on another one it is left to the future's loop. */
+/* Gives a reference back. Any thread; on another one the last is left to the future's loop. Needs no
+   memory. */
 FIBER_C_API void fiber_future_unref(fiber_future* future);
 /* End a future, with FIBER_CANCELLED by cancelling it; tasks that wait for it go on.
    FIBER_BAD_STATE if it has ended, and for a task, which ends by itself. */

@@ -5,9 +5,12 @@
 #include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/waiter.hpp>
 #include <fiber/c/status.hpp>
+#include <fiber/core/ref.hpp>
 #include <fiber/fiber.h>
 
+#include <atomic>
 #include <cerrno>
+#include <cstdint>
 #include <optional>
 #include <utility>
 
@@ -19,15 +22,38 @@ namespace asyncio = fiber::asyncio;
 using asyncio::EventLoop;
 using asyncio::nanoseconds;
 using asyncio::detail::FutureBase;
+using asyncio::detail::HandleObject;
 using asyncio::detail::LoopObject;
 using asyncio::detail::Waiter;
 using fiber::c::guarded;
 using fiber::c::invalid;
+using fiber::core::Ref;
 using Future = asyncio::Future<void*>;
 
-FutureBase& base_of(const fiber_future* handle) {
+// A future as the program has it. The program's references have a count of their own, since any
+// thread may give one back. With the last one this object itself is posted to the future's loop,
+// which drops the future by that call, or when the loop is closed: nothing is allocated for it.
+class Handed final : public HandleObject {
+ public:
+  explicit Handed(LoopObject& loop) noexcept : HandleObject(&loop) { call_once(); }
+  FutureBase& future() const noexcept { return *future_; }
+  void refer(FutureBase& future) noexcept { future_ = Ref<FutureBase>(&future); }
+  void add_reference() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
+  bool give_reference_back() noexcept {  // true for the last one
+    return references_.fetch_sub(1, std::memory_order_acq_rel) == 1;
+  }
+  void call() override {}  // the loop drops what the handle holds after its call
+
+ private:
+  void destroy_callable() noexcept override { future_ = Ref<FutureBase>(); }
+
+  Ref<FutureBase> future_;
+  std::atomic<std::uint32_t> references_{1};
+};
+
+Handed& handed_of(const fiber_future* handle) {
   if (handle == nullptr) throw fiber::ValueError("the future is NULL");
-  return *reinterpret_cast<FutureBase*>(const_cast<fiber_future*>(handle));
+  return *reinterpret_cast<Handed*>(const_cast<fiber_future*>(handle));
 }
 
 // Returns whether the calling thread is the loop's: the thread on which the loop runs, or was made.
@@ -43,36 +69,26 @@ void check_thread(const LoopObject* loop) {
     fiber::c::refuse_thread(
         "the object belongs to the loop of another thread: call this there, by fiber_loop_post");
 }
-FutureBase& own_base(const fiber_future* handle) {
-  FutureBase& its = base_of(handle);
+Handed& own_handed(const fiber_future* handle) {
+  Handed& its = handed_of(handle);
   check_thread(its.loop());
   return its;
 }
 // Checks the thread before a reference is counted: only the loop's thread may touch a future's
 // count.
-Future own_future(const fiber_future* handle) { return Future(&own_base(handle)); }
+Future own_future(const fiber_future* handle) { return Future(&own_handed(handle).future()); }
 
-// A reference to a future that another thread gives up. Posted to the future's loop, which gives
-// the reference back by this call, or when the loop is closed. If the loop is closed already, the
-// caller gives the reference back.
-class Dropped {
- public:
-  explicit Dropped(FutureBase& future) noexcept : future_(&future) {}
-  Dropped(Dropped&& other) noexcept : future_(std::exchange(other.future_, nullptr)) {}
-  ~Dropped() { (*this)(); }
-  void operator()() noexcept {
-    if (FutureBase* future = std::exchange(future_, nullptr)) future->release();
+// Gives the caller a reference to the future that `make()` returns, unless `made` is null. What
+// needs memory is there before the future: a failure leaves no task behind.
+template <class F>
+void hand_out(const EventLoop& loop, fiber_future** made, F make) {
+  if (made == nullptr) {
+    static_cast<void>(make());
+    return;
   }
-
- private:
-  FutureBase* future_;
-};
-
-// Gives the caller a reference, unless `made` is null.
-void hand_out(const Future& future, fiber_future** made) {
-  if (made == nullptr) return;
-  future.base().retain();
-  *made = reinterpret_cast<fiber_future*>(&future.base());
+  auto handed = Ref<Handed>::adopt(new Handed(loop.object()));
+  handed->refer(make().base());
+  *made = reinterpret_cast<fiber_future*>(handed.detach());
 }
 
 EventLoop loop_of(const fiber_loop* handle) {
@@ -124,12 +140,11 @@ void spawn(const EventLoop& loop, fiber_future** made, fiber_body* body, void* a
   if (body == nullptr) throw fiber::ValueError("a task needs a body");
   check_thread(&loop.object());
   loop.object().check_closed();
-  hand_out(with_coroutine(body, argument,
-                          [&](const auto& coroutine) {
-                            return loop.create_task(coroutine,
-                                                    {.name = name != nullptr ? name : ""});
-                          }),
-           made);
+  hand_out(loop, made, [&] {
+    return with_coroutine(body, argument, [&](const auto& coroutine) {
+      return loop.create_task(coroutine, {.name = name != nullptr ? name : ""});
+    });
+  });
 }
 
 std::optional<nanoseconds> limit_of(int64_t limit) {
@@ -247,22 +262,25 @@ int fiber_to_thread(void* (*function)(void*), void* argument, void** result) {
 int fiber_future_new(fiber_future** made) {
   if (made == nullptr) return invalid("the place for the future is NULL");
   *made = nullptr;
-  return guarded([&] { hand_out(running_loop().create_future<void*>(), made); });
+  return guarded([&] {
+    const EventLoop loop = running_loop();
+    hand_out(loop, made, [&] { return loop.create_future<void*>(); });
+  });
 }
 
 fiber_future* fiber_future_ref(fiber_future* future) {
   if (future == nullptr) return nullptr;
-  return guarded([&] { own_base(future).retain(); }) == FIBER_OK ? future : nullptr;
+  return guarded([&] { own_handed(future).add_reference(); }) == FIBER_OK ? future : nullptr;
 }
 
 void fiber_future_unref(fiber_future* future) {
   if (future == nullptr) return;
   guarded([&] {
-    FutureBase& its = base_of(future);
-    if (is_own(its.loop()))
-      its.release();
-    else
-      EventLoop(its.loop()).call_soon_threadsafe(Dropped(its));
+    if (!handed_of(future).give_reference_back()) return;
+    auto its = Ref<HandleObject>::adopt(&handed_of(future));
+    LoopObject* loop = its->loop();
+    // Of a loop that is closed already the caller drops the future.
+    if (!is_own(loop)) loop->call_soon_threadsafe(std::move(its));
   });
 }
 
@@ -361,7 +379,7 @@ int fiber_loop_future_new(fiber_loop* loop, fiber_future** made) {
   return guarded([&] {
     const EventLoop its = own_loop(loop);
     its.object().check_closed();
-    hand_out(its.create_future<void*>(), made);
+    hand_out(its, made, [&] { return its.create_future<void*>(); });
   });
 }
 
