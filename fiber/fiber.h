@@ -28,6 +28,8 @@
  * functions that take them, but for those that say otherwise: on another thread they fail with
  * FIBER_WRONG_THREAD, or, where they return no status, with NULL or zero and a text. Fibers never
  * change threads. To end a future, a worker thread posts to the future's loop (fiber_loop_post).
+ * When a thread has ended, a loop that it left open and the loop's futures are any thread's: one
+ * thread may close the loop, or run it from then on.
  *
  * Pointers that are passed along (arguments, results, user data) are not looked at, and belong to
  * the program. Structures of options begin with their size, and may be NULL; new members will be

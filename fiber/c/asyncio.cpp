@@ -28,14 +28,52 @@ using asyncio::detail::Waiter;
 using fiber::c::guarded;
 using fiber::c::invalid;
 using fiber::core::Ref;
+using fiber::detail::GreenletState;
 using Future = asyncio::Future<void*>;
+
+// The thread to which a loop belongs: that on which it runs, or else has run last or was made. The
+// reference keeps the address of an ended thread's state from another thread.
+class LoopThread {
+ public:
+  explicit LoopThread(LoopObject& loop) noexcept : main_(loop.turns().greenlets->main) {}
+  // Returns whether the calling thread may use the loop. A loop whose thread has ended, and its
+  // tasks with it, is any thread's.
+  bool is_own(const LoopObject& loop) const noexcept {
+    if (loop.is_running()) return loop.home().is_here();
+    const fiber::detail::GreenletThread* its = loop.turns().greenlets;
+    if (its == fiber::detail::greenlet_thread_of(fiber::core::tls_thread_state)) return true;
+    return its == main_.object()->owner && main_.object()->state == GreenletState::dead &&
+           !fiber::core::thread_is_exiting();
+  }
+  // Called on the loop's thread when it has run: it may have come from a thread that has ended.
+  void update(const LoopObject& loop) noexcept {
+    fiber::detail::GreenletObject* main = loop.turns().greenlets->main;
+    if (main != main_.object()) main_ = fiber::greenlet(main);
+  }
+  void check(const LoopObject& loop) const {
+    if (!is_own(loop))
+      fiber::c::refuse_thread(
+          "the object belongs to the loop of another thread: call this there, by fiber_loop_post");
+  }
+
+ private:
+  fiber::greenlet main_;
+};
+
+// A loop as the program has it.
+struct Handle {
+  explicit Handle(LoopObject& its) noexcept : loop(&its), thread(its) {}
+  EventLoop loop;
+  LoopThread thread;
+  std::atomic<long> references{1};
+};
 
 // A future as the program has it. The program's references have a count of their own, since any
 // thread may give one back. With the last one this object itself is posted to the future's loop,
 // which drops the future by that call, or when the loop is closed: nothing is allocated for it.
 class Handed final : public HandleObject {
  public:
-  explicit Handed(LoopObject& loop) noexcept : HandleObject(&loop) { call_once(); }
+  explicit Handed(LoopObject& loop) noexcept : HandleObject(&loop), thread(loop) { call_once(); }
   FutureBase& future() const noexcept { return *future_; }
   void refer(FutureBase& future) noexcept { future_ = Ref<FutureBase>(&future); }
   void add_reference() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
@@ -43,6 +81,8 @@ class Handed final : public HandleObject {
     return references_.fetch_sub(1, std::memory_order_acq_rel) == 1;
   }
   void call() override {}  // the loop drops what the handle holds after its call
+
+  const LoopThread thread;
 
  private:
   void destroy_callable() noexcept override { future_ = Ref<FutureBase>(); }
@@ -56,22 +96,9 @@ Handed& handed_of(const fiber_future* handle) {
   return *reinterpret_cast<Handed*>(const_cast<fiber_future*>(handle));
 }
 
-// Returns whether the calling thread is the loop's: the thread on which the loop runs, or was made.
-// A future belongs to its loop's thread.
-bool is_own(const LoopObject* loop) {
-  if (loop == nullptr) return true;
-  return loop->is_running() ? loop->home().is_here()
-                            : loop->turns().greenlets ==
-                                  fiber::detail::greenlet_thread_of(fiber::core::tls_thread_state);
-}
-void check_thread(const LoopObject* loop) {
-  if (!is_own(loop))
-    fiber::c::refuse_thread(
-        "the object belongs to the loop of another thread: call this there, by fiber_loop_post");
-}
 Handed& own_handed(const fiber_future* handle) {
   Handed& its = handed_of(handle);
-  check_thread(its.loop());
+  its.thread.check(*its.loop());
   return its;
 }
 // Checks the thread before a reference is counted: only the loop's thread may touch a future's
@@ -91,14 +118,14 @@ void hand_out(const EventLoop& loop, fiber_future** made, F make) {
   *made = reinterpret_cast<fiber_future*>(handed.detach());
 }
 
-EventLoop loop_of(const fiber_loop* handle) {
+Handle& loop_of(const fiber_loop* handle) {
   if (handle == nullptr) throw fiber::ValueError("the loop is NULL");
-  return EventLoop(reinterpret_cast<LoopObject*>(const_cast<fiber_loop*>(handle)));
+  return *reinterpret_cast<Handle*>(const_cast<fiber_loop*>(handle));
 }
 EventLoop own_loop(const fiber_loop* handle) {
-  EventLoop its = loop_of(handle);
-  check_thread(&its.object());
-  return its;
+  const Handle& its = loop_of(handle);
+  its.thread.check(its.loop.object());
+  return its.loop;
 }
 
 // Returns a coroutine that calls the body, with the body's function as its name in reports.
@@ -138,7 +165,6 @@ auto with_coroutine(fiber_body* body, void* argument, F function) {
 void spawn(const EventLoop& loop, fiber_future** made, fiber_body* body, void* argument,
            const char* name) {
   if (body == nullptr) throw fiber::ValueError("a task needs a body");
-  check_thread(&loop.object());
   loop.object().check_closed();
   hand_out(loop, made, [&] {
     return with_coroutine(body, argument, [&](const auto& coroutine) {
@@ -278,9 +304,10 @@ void fiber_future_unref(fiber_future* future) {
   guarded([&] {
     if (!handed_of(future).give_reference_back()) return;
     auto its = Ref<HandleObject>::adopt(&handed_of(future));
-    LoopObject* loop = its->loop();
+    const EventLoop loop(its->loop());  // which may end with the future while it is being woken
     // Of a loop that is closed already the caller drops the future.
-    if (!is_own(loop)) loop->call_soon_threadsafe(std::move(its));
+    if (!handed_of(future).thread.is_own(loop.object()))
+      loop.object().call_soon_threadsafe(std::move(its));
   });
 }
 
@@ -337,9 +364,9 @@ int fiber_future_on_done(fiber_future* future, void (*function)(void*), void* ar
 // --- loops --------------------------------------------------------------------------------------
 
 fiber_loop* fiber_loop_running() {
-  LoopObject* loop = nullptr;
-  guarded([&] { loop = &running_loop().object(); });
-  return fiber_loop_ref(reinterpret_cast<fiber_loop*>(loop));
+  Handle* made = nullptr;
+  guarded([&] { made = new Handle(running_loop().object()); });
+  return reinterpret_cast<fiber_loop*>(made);
 }
 
 int fiber_loop_new(fiber_loop** made) {
@@ -347,30 +374,31 @@ int fiber_loop_new(fiber_loop** made) {
   *made = nullptr;
   return guarded([&] {
     const EventLoop loop = asyncio::new_event_loop();
-    loop.object().retain();
-    *made = reinterpret_cast<fiber_loop*>(&loop.object());
+    *made = reinterpret_cast<fiber_loop*>(new Handle(loop.object()));
   });
 }
 
 fiber_loop* fiber_loop_ref(fiber_loop* loop) {
-  if (loop != nullptr) reinterpret_cast<LoopObject*>(loop)->retain();
+  if (loop != nullptr) loop_of(loop).references.fetch_add(1, std::memory_order_relaxed);
   return loop;
 }
 
 void fiber_loop_unref(fiber_loop* loop) {
-  if (loop != nullptr) reinterpret_cast<LoopObject*>(loop)->release();
+  if (loop != nullptr && loop_of(loop).references.fetch_sub(1, std::memory_order_acq_rel) == 1)
+    delete &loop_of(loop);
 }
 
 int fiber_loop_post(fiber_loop* loop, void (*function)(void*), void* argument) {
   if (function == nullptr) return invalid("the function is NULL");
-  return guarded(
-      [&] { loop_of(loop).call_soon_threadsafe([function, argument] { function(argument); }); });
+  return guarded([&] {
+    loop_of(loop).loop.call_soon_threadsafe([function, argument] { function(argument); });
+  });
 }
 
 int fiber_loop_spawn(fiber_loop* loop, fiber_future** made, fiber_body* body, void* argument,
                      const char* name) {
   if (made != nullptr) *made = nullptr;
-  return guarded([&] { spawn(loop_of(loop), made, body, argument, name); });
+  return guarded([&] { spawn(own_loop(loop), made, body, argument, name); });
 }
 
 int fiber_loop_future_new(fiber_loop* loop, fiber_future** made) {
@@ -390,7 +418,18 @@ int fiber_loop_fileno(fiber_loop* loop) {
 }
 
 int fiber_loop_run_ready(fiber_loop* loop) {
-  return guarded([&] { own_loop(loop).run_ready(); });
+  return guarded([&] {
+    const struct Run {
+      explicit Run(fiber_loop* handle) : its(own_loop(handle)), held(fiber_loop_ref(handle)) {}
+      ~Run() {
+        loop_of(held).thread.update(its.object());
+        fiber_loop_unref(held);
+      }
+      EventLoop its;
+      fiber_loop* held;
+    } run(loop);
+    run.its.run_ready();
+  });
 }
 
 int fiber_loop_poll_timeout(fiber_loop* loop) {
