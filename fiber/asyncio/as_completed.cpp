@@ -2,7 +2,7 @@
 
 namespace fiber::asyncio::detail {
 
-CompletionOrder::CompletionOrder(LoopObject& loop, std::vector<FutureRef> futures,
+CompletionOrder::CompletionOrder(LoopObject& loop, const std::vector<FutureRef>& futures,
                                  const time_limit& timeout)
     : LoopDependent(loop), nodes_(core::make_owner<Node[]>(futures.size())) {
   for (const FutureRef& future : futures) {
@@ -11,13 +11,13 @@ CompletionOrder::CompletionOrder(LoopObject& loop, std::vector<FutureRef> future
     if (loop.gone() && future.base().done()) loop.check_closed();
   }
   reserve_items(done_, futures.size());
-  for (FutureRef& future : futures) {
+  for (const FutureRef& future : futures) {
     FutureBase& base = future.base();
     if (base.marked) continue;
     base.marked = true;
     Node& node = nodes_[node_count_++];
     node.order = this;
-    node.wanted = std::move(future);
+    node.wanted = future;
     node.run = &CompletionOrder::on_done;
     node.drop = &CompletionOrder::on_drop;
   }

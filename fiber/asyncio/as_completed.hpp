@@ -34,7 +34,8 @@ namespace detail {
 class FIBER_API CompletionOrder final : public core::Counted<CompletionOrder>, LoopDependent {
  public:
   /// Each future counts once. Throws ValueError if one belongs to another loop.
-  CompletionOrder(LoopObject& loop, std::vector<FutureRef> futures, const time_limit& timeout);
+  CompletionOrder(LoopObject& loop, const std::vector<FutureRef>& futures,
+                  const time_limit& timeout);
   ~CompletionOrder() override;
 
   /// Reserves the next future to end; returns false if none is left.
@@ -198,10 +199,18 @@ auto as_completed(R&& awaitables, AsCompletedOptions options = {}) {
   using Reference = std::ranges::range_reference_t<R>;
   using F = decltype(asyncio::ensure_future(std::declval<Reference>()));
   std::vector<FutureRef> futures;
-  for (auto&& awaitable : awaitables)
-    futures.emplace_back(asyncio::ensure_future(std::forward<decltype(awaitable)>(awaitable)));
-  return AsCompleted<F>(core::Ref(new detail::CompletionOrder(
-      detail::loop_for_futures(), std::move(futures), options.timeout)));
+  try {
+    for (auto&& awaitable : awaitables) {
+      FutureRef& place = futures.emplace_back();  // before there is a task, so that none is lost
+      place = asyncio::ensure_future(std::forward<decltype(awaitable)>(awaitable));
+    }
+    return AsCompleted<F>(core::Ref(
+        new detail::CompletionOrder(detail::loop_for_futures(), futures, options.timeout)));
+  } catch (...) {
+    if constexpr (!future_like<Reference>)
+      for (const FutureRef& task : futures) detail::withdraw(task);
+    throw;
+  }
 }
 /// Takes a list: as_completed({task1, task2}).
 template <class A>

@@ -2,6 +2,7 @@
 #include <fiber/asyncio/base_events.hpp>
 
 #include <fiber/asyncio/caught.hpp>
+#include <fiber/asyncio/combinators.hpp>
 #include <fiber/asyncio/failure.hpp>
 #include <fiber/asyncio/futures.hpp>
 #include <fiber/asyncio/in_context.hpp>
@@ -80,6 +81,14 @@ void LoopObject::run(bool once) {
 
 void LoopObject::run_until_done(FutureBase& future, bool new_task) {
   const FutureRef held(&future);
+  struct Withdraw {
+    const LoopObject& loop;
+    const FutureRef* made;
+    std::uint64_t iterations = loop.turns_.iterations;
+    ~Withdraw() {
+      if (made != nullptr && loop.turns_.iterations == iterations) withdraw(*made);
+    }
+  } unless_run{*this, new_task ? &held : nullptr};
   const Future<void> as_future(&future);
   if (new_task) static_cast<TaskBase&>(future).log_destroy_pending = false;
   const Handle stop_when_done = as_future.add_done_callback([this, &future] {

@@ -146,10 +146,21 @@ void TaskBase::schedule(LoopObject& loop, const std::string& name) {
     loop.tasks().make(*this, {.name = name});
     return;
   }
-  bind(loop, name, [](const ContextObject* current) {
-    return current != nullptr ? contextvars::detail::copy(current) : core::Ref<ContextObject>();
-  });
+  try {
+    bind(loop, name, [](const ContextObject* current) {
+      return current != nullptr ? contextvars::detail::copy(current) : core::Ref<ContextObject>();
+    });
+  } catch (const std::bad_alloc&) {
+    close_if_last();
+    throw;
+  }
   loop.push(Entry(this));
+}
+
+void TaskBase::close_if_last() noexcept {
+  if (refs_ != 1 || consumed_) return;
+  consumed_ = true;
+  destroy_callable();
 }
 
 void TaskBase::begin(LoopObject& loop, const TaskArguments& arguments) {

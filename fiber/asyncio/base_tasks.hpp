@@ -77,6 +77,9 @@ class FIBER_API TaskBase : public FutureBase {
     consumed_ = true;
   }
   bool consumed() const noexcept { return consumed_; }
+  /// Closes a coroutine object of which the caller, a call that fails for want of memory, has the
+  /// only handle: no other code could run it.
+  void close_if_last() noexcept;
   /// Makes the object a task of the loop; its first step is queued. An empty name: "Task-N".
   void schedule(LoopObject& loop, const std::string& name);
   /// Makes the object a task without regard for the loop's task factory. An eager start takes the

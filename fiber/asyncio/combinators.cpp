@@ -7,19 +7,29 @@
 
 namespace fiber::asyncio::detail {
 
+void withdraw(const FutureRef& task) noexcept {
+  if (!task) return;
+  auto& its = static_cast<TaskBase&>(task.base());
+  if (its.done() || its.has_started()) return;
+  its.log_destroy_pending = false;
+  its.cancel_again({});
+  its.destroy_callable();
+}
+
 // --- gather -------------------------------------------------------------------------------------
 
 GatherBase::~GatherBase() = default;
 
-void GatherBase::start() {
-  for (const FutureRef& child : children_) check_loop(child.base(), *loop());
-  nodes_ = core::make_owner<Node[]>(children_.size());
-  if (children_.empty()) {
+void GatherBase::start(std::vector<FutureRef>& children) {
+  for (const FutureRef& child : children) check_loop(child.base(), *loop());
+  nodes_ = core::make_owner<Node[]>(children.size());
+  if (children.empty()) {
     collect();
     finish();
     return;
   }
-  claim(children_.size());
+  claim(children.size());
+  children_ = std::move(children);
   for (std::size_t i = 0; i < children_.size(); ++i) {
     FutureBase& child = children_[i].base();
     if (child.marked) continue;  // given twice: counts once, and appears twice
@@ -127,19 +137,32 @@ struct GatherInTurn::Seen {
 GatherInTurn::GatherInTurn(Make make, std::size_t count) noexcept : make_(make), count_(count) {}
 
 GatherInTurn::~GatherInTurn() {
-  if (gather_ != nullptr && !finished_) gather_->cancel_now({});
+  if (finished_) return;
+  if (gather_ != nullptr) gather_->cancel_now({});
+  for (const FutureRef& task : made_) withdraw(task);
 }
 
-void GatherInTurn::add(FutureRef child) {
+void GatherInTurn::begin(LoopObject* loop) {
+  GatherBase* made = make_(loop);
+  held_ = FutureRef(made);
+  made->children_.reserve(count_);
+  made->nodes_ = core::make_owner<GatherBase::Node[]>(count_);
+  made->waited_for_ = count_;
+  made_.reserve(count_);
+  gather_ = made;
+}
+
+void GatherInTurn::add(FutureRef child, bool made) try {
+  if (gather_ == nullptr) begin(child.base().loop());
+  if (made) made_.push_back(child);  // there is room
+  add_seen(child);
+} catch (...) {
+  if (made) withdraw(child);
+  throw;
+}
+
+void GatherInTurn::add_seen(FutureRef child) {
   FutureBase& base = child.base();
-  if (gather_ == nullptr) {
-    GatherBase* made = make_(base.loop());
-    held_ = FutureRef(made);
-    made->children_.reserve(count_);
-    made->nodes_ = core::make_owner<GatherBase::Node[]>(count_);
-    made->waited_for_ = count_;
-    gather_ = made;
-  }
   check_loop(base, *gather_->loop());
   const bool pending = !base.done();
   if (seen_ == nullptr) seen_ = core::make_owner<Seen>();
@@ -158,6 +181,7 @@ void GatherInTurn::add(FutureRef child) {
 
 FutureBase* GatherInTurn::finish() {
   finished_ = true;
+  made_.clear();  // the results may be moved out of tasks that only the gather holds
   for (FutureBase* child : done_) gather_->child_done(*child);
   return gather_;
 }
@@ -166,9 +190,7 @@ namespace {
 
 class GatherUntyped final : public GatherBase {
  public:
-  GatherUntyped(LoopObject* loop, std::vector<FutureRef> children) : GatherBase(loop, true) {
-    children_ = std::move(children);
-  }
+  explicit GatherUntyped(LoopObject* loop) : GatherBase(loop, true) {}
 
  private:
   void collect() override {}
@@ -178,9 +200,9 @@ class GatherUntyped final : public GatherBase {
 
 Future<> gather_untyped(std::vector<FutureRef> children) {
   LoopObject* loop = children.front().base().loop();
-  auto* gather = new GatherUntyped(loop, std::move(children));
+  auto* gather = new GatherUntyped(loop);
   Future<> handle(gather);
-  gather->start();
+  gather->start(children);
   return handle;
 }
 

@@ -92,6 +92,11 @@ FIBER_API LoopObject& loop_for_futures();
 /// Throws ValueError if the future belongs to another loop.
 FIBER_API void check_loop(const FutureBase& future, const LoopObject& loop);
 
+/// Takes back a task that a call has made before it fails: drops its callable, which may refer to
+/// variables that end with the call, and its body never runs. A task that has begun runs on. A null
+/// reference is none.
+FIBER_API void withdraw(const FutureRef& task) noexcept;
+
 // --- gather ---
 
 class FIBER_API GatherBase : public FutureBase, LoopDependent {
@@ -102,9 +107,10 @@ class FIBER_API GatherBase : public FutureBase, LoopDependent {
   }
   ~GatherBase() override;
 
-  /// Registers with the children; those that are done already count at once. Throws ValueError if
-  /// they belong to several loops, std::bad_alloc; in both cases it is registered with none.
-  void start();
+  /// Takes the children and registers with them; those that are done already count at once. Throws
+  /// ValueError if they belong to several loops, std::bad_alloc; in both cases the caller keeps
+  /// them.
+  void start(std::vector<FutureRef>& children);
   bool cancel(std::string message) override;
   void loop_closed() noexcept override;
   const char* class_name() const noexcept override { return "_GatheringFuture"; }
@@ -151,19 +157,22 @@ class FIBER_API GatherInTurn {
 
   using Make = GatherBase* (*)(LoopObject* loop);
   GatherInTurn(Make make, std::size_t count) noexcept;
-  /// Drops the gather, unless finished: the children run on, and their ends go nowhere.
+  /// Drops the gather, unless finished: withdraws the children that it has made. Those that have
+  /// begun run on, and their ends go nowhere.
   ~GatherInTurn();
   GatherInTurn(const GatherInTurn&) = delete;
   GatherInTurn& operator=(const GatherInTurn&) = delete;
 
-  /// Adds a child. The first one's loop becomes the gather's. Throws ValueError if the child
-  /// belongs to another loop; std::bad_alloc, with the child unchanged.
-  void add(FutureRef child);
+  /// Adds a child; `made`: a task of gather's own. The first one's loop becomes the gather's.
+  /// Throws ValueError if the child belongs to another loop; std::bad_alloc.
+  void add(FutureRef child, bool made = false);
   /// Returns the gather, after `count` children, of which there is at least one.
   FutureBase* finish();
 
  private:
   struct Seen;
+  void begin(LoopObject* loop);
+  void add_seen(FutureRef child);
 
   Make make_;
   std::size_t count_;
@@ -171,6 +180,7 @@ class FIBER_API GatherInTurn {
   FutureRef held_;
   core::Owner<Seen> seen_;  ///< null: no child so far
   std::vector<FutureBase*> done_;
+  std::vector<FutureRef> made_;
   bool finished_ = false;
 };
 
@@ -222,12 +232,7 @@ template <bool kExceptions, class... T>
 class GatherTuple final : public WithSlot<std::tuple<taken_t<kExceptions, T>...>, GatherBase> {
  public:
   using Results = std::tuple<taken_t<kExceptions, T>...>;
-  template <class... F>
-  explicit GatherTuple(LoopObject* loop, F&&... futures)
-      : WithSlot<Results, GatherBase>(loop, kExceptions) {
-    this->children_.reserve(sizeof...(F));
-    (this->children_.emplace_back(std::move(futures)), ...);
-  }
+  explicit GatherTuple(LoopObject* loop) : WithSlot<Results, GatherBase>(loop, kExceptions) {}
 
  private:
   void collect() override {
@@ -249,18 +254,24 @@ auto ensure_child(A&& awaitable) {
   return child;
 }
 
-/// Gathers a tuple, since the braces of a tuple make the futures in the order of the arguments.
-template <class Gather, class... F>
-auto gather_tuple(std::tuple<F...> futures) {
-  LoopObject* loop = nullptr;
-  if constexpr (sizeof...(F) == 0)
-    loop = &loop_for_futures();
-  else
-    loop = std::get<0>(futures).base().loop();
-  auto* gather =
-      std::apply([loop](auto&... each) { return new Gather(loop, std::move(each)...); }, futures);
+/// Appends a child. There is a place before there is a task, so that no task is lost.
+template <class A>
+void append_child(std::vector<FutureRef>& children, A&& awaitable) {
+  if constexpr (future_like<A>) {
+    children.emplace_back(std::forward<A>(awaitable));
+  } else {
+    FutureRef& place = children.emplace_back();
+    place = ensure_child(std::forward<A>(awaitable));
+  }
+}
+
+/// Makes a gather of the children, which stay the caller's if this throws.
+template <class Gather>
+auto start_gather(std::vector<FutureRef>& children) {
+  LoopObject* loop = children.empty() ? &loop_for_futures() : children.front().base().loop();
+  auto* gather = new Gather(loop);
   Future<typename Gather::Results> handle(gather);
-  gather->start();
+  gather->start(children);
   return handle;
 }
 
@@ -271,21 +282,28 @@ auto gather_each(A&&... awaitables) {
     if (GatherInTurn::wanted()) [[unlikely]] {
       GatherInTurn gather([](LoopObject* loop) -> GatherBase* { return new Gather(loop); },
                           sizeof...(A));
-      (gather.add(ensure_child(std::forward<A>(awaitables))), ...);
+      (gather.add(ensure_child(std::forward<A>(awaitables)), !future_like<A>), ...);
       return Future<typename Gather::Results>(gather.finish());
     }
   }
-  return gather_tuple<Gather>(std::tuple{ensure_child(std::forward<A>(awaitables))...});
+  std::vector<FutureRef> children;
+  children.reserve(sizeof...(A));
+  try {
+    (append_child(children, std::forward<A>(awaitables)), ...);
+    return start_gather<Gather>(children);
+  } catch (...) {
+    constexpr bool kMade[] = {!future_like<A>..., false};
+    for (std::size_t i = 0; i < children.size(); ++i)
+      if (kMade[i]) withdraw(children[i]);
+    throw;
+  }
 }
 
 template <bool kExceptions, class T>
 class GatherRange final : public WithSlot<std::vector<taken_t<kExceptions, T>>, GatherBase> {
  public:
   using Results = std::vector<taken_t<kExceptions, T>>;
-  GatherRange(LoopObject* loop, std::vector<FutureRef> children)
-      : WithSlot<Results, GatherBase>(loop, kExceptions) {
-    this->children_ = std::move(children);
-  }
+  explicit GatherRange(LoopObject* loop) : WithSlot<Results, GatherBase>(loop, kExceptions) {}
 
  private:
   void collect() override {
@@ -308,22 +326,24 @@ auto gather_range(R&& awaitables) {
       if constexpr (std::ranges::sized_range<R>) all.reserve(std::ranges::size(awaitables));
       for (auto&& awaitable : awaitables) all.emplace_back(std::forward<Element>(awaitable));
       if (!all.empty()) {
-        GatherInTurn gather([](LoopObject* loop) -> GatherBase* { return new Gather(loop, {}); },
+        GatherInTurn gather([](LoopObject* loop) -> GatherBase* { return new Gather(loop); },
                             all.size());
-        for (auto& awaitable : all) gather.add(ensure_child(std::move(awaitable)));
+        for (auto& awaitable : all) gather.add(ensure_child(std::move(awaitable)), true);
         return Future<typename Gather::Results>(gather.finish());
       }
     }
   }
   std::vector<FutureRef> children;
   if constexpr (std::ranges::sized_range<R>) children.reserve(std::ranges::size(awaitables));
-  for (auto&& awaitable : awaitables)
-    children.emplace_back(ensure_child(std::forward<decltype(awaitable)>(awaitable)));
-  LoopObject* loop = children.empty() ? &loop_for_futures() : children.front().base().loop();
-  auto* gather = new Gather(loop, std::move(children));
-  Future<typename Gather::Results> handle(gather);
-  gather->start();
-  return handle;
+  try {
+    for (auto&& awaitable : awaitables)
+      append_child(children, std::forward<decltype(awaitable)>(awaitable));
+    return start_gather<Gather>(children);
+  } catch (...) {
+    if constexpr (!future_like<Element>)
+      for (const FutureRef& child : children) withdraw(child);
+    throw;
+  }
 }
 
 /// Waits for all children whatever their types; the result has no value.
@@ -378,12 +398,16 @@ class ShieldOf final : public WithSlot<T, ShieldBase> {
   }
 };
 
+/// `made`: the inner future is a task of the call's own, and is withdrawn if there is no shield.
 template <class T>
-Future<T> make_shield(const FutureRef& inner) {
+Future<T> make_shield(const FutureRef& inner, bool made) try {
   auto* shield = new ShieldOf<T>(inner.base().loop(), inner);
   Future<T> handle(shield);
   shield->start();
   return handle;
+} catch (...) {
+  if (made) withdraw(inner);
+  throw;
 }
 
 }  // namespace fiber::asyncio::detail

@@ -51,13 +51,14 @@ std::vector<ListeningSocket> listening_sockets(LoopObject& loop,
                                                const std::vector<std::string>& hosts, int port,
                                                const ListenArguments& arguments) {
   static_cast<void>(running_loop());  // throws here, not when there are lookups to be awaited
-  std::vector<Coroutine<std::vector<AddressInfo>>> lookups;
+  const GetaddrinfoOptions hints{
+      .family = arguments.family, .type = SOCK_STREAM, .flags = arguments.flags};
+  const auto lookup_of = [&](const std::string& host) {
+    return [&loop, host, port, hints] { return resolve(loop, host, port, hints); };
+  };
+  std::vector<decltype(lookup_of(hosts.front()))> lookups;
   lookups.reserve(hosts.size());
-  for (const std::string& host : hosts)
-    lookups.emplace_back([&loop, host, port, &arguments] {
-      return resolve(loop, host, port,
-                     {.family = arguments.family, .type = SOCK_STREAM, .flags = arguments.flags});
-    });
+  for (const std::string& host : hosts) lookups.push_back(lookup_of(host));
   std::vector<AddressInfo> infos;
   for (const std::vector<AddressInfo>& found : asyncio::await(asyncio::gather(lookups)))
     for (const AddressInfo& info : found)

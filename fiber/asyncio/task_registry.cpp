@@ -10,7 +10,7 @@ void TaskRegistry::set_factory(std::shared_ptr<task_factory> factory) {
   loop_.update_modes();
 }
 
-void TaskRegistry::make(TaskBase& task, const TaskArguments& arguments) {
+void TaskRegistry::make(TaskBase& task, const TaskArguments& arguments) try {
   loop_.check_closed();
   if (factory_ == nullptr) {
     task.begin(loop_, arguments);
@@ -31,6 +31,9 @@ void TaskRegistry::make(TaskBase& task, const TaskArguments& arguments) {
     throw TypeError(
         "the task factory must return TaskRef(coroutine, loop, options) of the coroutine that it "
         "was given");
+} catch (const std::bad_alloc&) {
+  task.close_if_last();
+  throw;
 }
 
 // --- tasks whose loop is gone -------------------------------------------------------------------

@@ -5,11 +5,6 @@
 
 namespace fiber::asyncio {
 
-TaskRef::TaskRef(const CoroutineRef& coroutine, const EventLoop& loop, const TaskOptions& options)
-    : FutureRef(&coroutine.object()) {
-  coroutine.object().begin(loop.object(), detail::to_arguments(options));
-}
-
 TaskRef eager_task_factory(const EventLoop& loop, const CoroutineRef& coroutine,
                            const TaskOptions& options) {
   TaskOptions eager = options;
@@ -39,6 +34,8 @@ std::vector<TaskRef> all_tasks() { return all_tasks(get_running_loop()); }
 
 namespace detail {
 
+namespace {
+
 TaskArguments to_arguments(const TaskOptions& options) {
   return {.name = options.name,
           .context = options.context.object(),
@@ -48,6 +45,15 @@ TaskArguments to_arguments(const TaskOptions& options) {
           .guard_size = options.guard_size,
           .own_thread_state = options.own_thread_state,
           .slow_thread_state = options.slow_thread_state};
+}
+
+}  // namespace
+
+void make_task(LoopObject& loop, TaskBase& task, const TaskOptions& options) try {
+  loop.tasks().make(task, to_arguments(options));
+} catch (const std::bad_alloc&) {
+  task.close_if_last();
+  throw;
 }
 
 LoopObject& loop_for_futures() {
@@ -96,4 +102,10 @@ void report_never_awaited(CoroutineName coroutine) noexcept {
 }
 
 }  // namespace detail
+
+TaskRef::TaskRef(const CoroutineRef& coroutine, const EventLoop& loop, const TaskOptions& options)
+    : FutureRef(&coroutine.object()) {
+  coroutine.object().begin(loop.object(), detail::to_arguments(options));
+}
+
 }  // namespace fiber::asyncio

@@ -154,7 +154,7 @@ auto as_coroutine(F&& function) {
   }
 }
 
-FIBER_API TaskArguments to_arguments(const TaskOptions& options);
+FIBER_API void make_task(LoopObject& loop, TaskBase& task, const TaskOptions& options);
 
 template <class A>
 concept taskable = requires(A&& a) { as_coroutine(std::forward<A>(a)); };
@@ -180,7 +180,7 @@ Task<T> spawn(LoopObject& loop, const Coroutine<T>& coroutine, const TaskOptions
       options.guard_size == 0 && !options.own_thread_state)
     task.schedule(loop, options.name);
   else
-    loop.tasks().make(task, to_arguments(options));
+    make_task(loop, task, options);
   return Task<T>(&task);
 }
 
@@ -476,7 +476,8 @@ auto shield(A&& awaitable) {
   else {
     auto inner = asyncio::ensure_future(std::forward<A>(awaitable));
     using T = typename decltype(inner)::result_type;
-    return Future<T>(inner).done() ? Future<T>(inner) : detail::make_shield<T>(inner);
+    return Future<T>(inner).done() ? Future<T>(inner)
+                                   : detail::make_shield<T>(inner, !future_like<A>);
   }
 }
 

@@ -279,6 +279,7 @@ auto run_coroutine_threadsafe(A&& coroutine, const EventLoop& loop) {
               });
           task.add_done_callback(std::move(delivery));
         } catch (...) {  // of a task factory, or for want of memory: the waiting thread must get it
+          detail::withdraw(task);  // before that thread goes on, whose variables it may use
           detail::Delivery<T>(result).fail(std::current_exception());
           if (task) task.cancel();  // nobody would learn of its end
           throw;

@@ -88,7 +88,12 @@ auto wait_for(A&& operand, time_limit limit) {
     if (timeout && *timeout <= nanoseconds::zero()) {
       const auto future = asyncio::ensure_future(std::move(held));
       if (future.done()) return asyncio::await(future);
-      detail::cancel_and_wait(future.base());
+      try {
+        detail::cancel_and_wait(future.base());
+      } catch (...) {
+        if constexpr (!future_like<Held>) detail::withdraw(future);
+        throw;
+      }
       try {
         return asyncio::await(future);
       } catch (const CancelledError&) {

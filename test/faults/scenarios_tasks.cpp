@@ -370,3 +370,53 @@ FAULTS_SCENARIO(context_variables) {
     require(seen == 7 && depth.get() == 0, "the context of a callback");
   });
 }
+
+// What a call that fails has made must not run after it: `alive` is gone then.
+FAULTS_SCENARIO(callables) {
+  const auto plain = [](const auto& make) {
+    asyncio::run([&make] {
+      bool alive = true;
+      bool late = false;
+      const auto body = [&alive, &late] { late = late || !alive; };
+      try {
+        make(body);
+      } catch (const std::bad_alloc&) {
+        alive = false;
+        await(asyncio::sleep(0));
+        await(asyncio::sleep(0));
+        require(!late, "a callable runs after its call has failed");
+        throw;
+      }
+    });
+  };
+  plain([](const auto& body) { await(asyncio::gather(body, body, body)); });
+  plain([](const auto& body) { await(asyncio::gather(std::vector{body, body})); });
+  plain([](const auto& body) { await(asyncio::shield(body)); });
+  plain([](const auto& body) {
+    for (auto next : asyncio::as_completed(std::vector{body, body}, {.timeout = 1h})) await(next);
+  });
+  plain([](const auto& body) {
+    try {
+      await(asyncio::wait_for(body, 0s));
+    } catch (const TimeoutError&) {
+    }
+  });
+}
+
+FAULTS_SCENARIO(run_until_complete) {
+  auto loop = asyncio::new_event_loop();
+  struct Close {
+    asyncio::EventLoop& loop;
+    ~Close() { loop.close(); }
+  } close{loop};
+  bool alive = true;
+  bool late = false;
+  try {
+    loop.run_until_complete([&] { late = !alive; });
+  } catch (const std::bad_alloc&) {
+    alive = false;
+    loop.run_until_complete([] { await(asyncio::sleep(0)); });
+    require(!late, "a callable runs after run_until_complete has failed");
+    throw;
+  }
+}

@@ -54,7 +54,7 @@ Future<typename asyncio::detail::GatherRange<kExceptions, Value>::Results> gathe
   using Gather = asyncio::detail::GatherRange<kExceptions, Value>;
   asyncio::detail::GatherInTurn gather(
       [](asyncio::detail::LoopObject* loop) -> asyncio::detail::GatherBase* {
-        return new Gather(loop, {});
+        return new Gather(loop);
       },
       items.size());
   for (Item& item : items) gather.add(as_future(std::move(item)));
