@@ -1,16 +1,19 @@
-// Tasks, futures and loops for plain C. A handle is the object itself, with its own count; the
-// result of every future of this interface is a pointer.
+// Tasks, futures and loops for plain C. Handles have counts of their own; the result of every future
+// of this interface is a pointer.
 #include <fiber/asyncio.hpp>
 #include <fiber/asyncio/descriptor_wait.hpp>
 #include <fiber/asyncio/selectors.hpp>
 #include <fiber/asyncio/waiter.hpp>
 #include <fiber/c/status.hpp>
 #include <fiber/core/ref.hpp>
+#include <fiber/core/undying.hpp>
 #include <fiber/fiber.h>
 
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
+#include <map>
+#include <mutex>
 #include <optional>
 #include <utility>
 
@@ -60,12 +63,41 @@ class LoopThread {
   fiber::greenlet main_;
 };
 
-// A loop as the program has it.
-struct Handle {
+// A loop as the program has it: one object for each loop, so that the program may compare pointers.
+class Handle {
+  struct All {
+    std::mutex mutex;
+    std::map<std::uint64_t, Handle> handles;  // by the loop's number
+  };
+
+ public:
   explicit Handle(LoopObject& its) noexcept : loop(&its), thread(its) {}
+  // Returns the handle of a loop, with a new reference.
+  static Handle& of(LoopObject& loop) {
+    const std::lock_guard lock(all().mutex);
+    Handle& handle = all().handles.try_emplace(loop.serial, loop).first->second;
+    ++handle.references_;
+    return handle;
+  }
+  void retain() noexcept {
+    const std::lock_guard lock(all().mutex);
+    ++references_;
+  }
+  void release() noexcept {
+    decltype(All::handles)::node_type last;  // destroyed without the mutex
+    const std::lock_guard lock(all().mutex);
+    if (--references_ == 0) last = all().handles.extract(loop.object().serial);
+  }
+
   EventLoop loop;
   LoopThread thread;
-  std::atomic<long> references{1};
+
+ private:
+  static All& all() {
+    static fiber::core::Undying<All> of_process;
+    return *of_process;
+  }
+  std::size_t references_ = 0;
 };
 
 // A future as the program has it. The program's references have a count of their own, since any
@@ -365,7 +397,7 @@ int fiber_future_on_done(fiber_future* future, void (*function)(void*), void* ar
 
 fiber_loop* fiber_loop_running() {
   Handle* made = nullptr;
-  guarded([&] { made = new Handle(running_loop().object()); });
+  guarded([&] { made = &Handle::of(running_loop().object()); });
   return reinterpret_cast<fiber_loop*>(made);
 }
 
@@ -374,18 +406,17 @@ int fiber_loop_new(fiber_loop** made) {
   *made = nullptr;
   return guarded([&] {
     const EventLoop loop = asyncio::new_event_loop();
-    *made = reinterpret_cast<fiber_loop*>(new Handle(loop.object()));
+    *made = reinterpret_cast<fiber_loop*>(&Handle::of(loop.object()));
   });
 }
 
 fiber_loop* fiber_loop_ref(fiber_loop* loop) {
-  if (loop != nullptr) loop_of(loop).references.fetch_add(1, std::memory_order_relaxed);
+  if (loop != nullptr) loop_of(loop).retain();
   return loop;
 }
 
 void fiber_loop_unref(fiber_loop* loop) {
-  if (loop != nullptr && loop_of(loop).references.fetch_sub(1, std::memory_order_acq_rel) == 1)
-    delete &loop_of(loop);
+  if (loop != nullptr) loop_of(loop).release();
 }
 
 int fiber_loop_post(fiber_loop* loop, void (*function)(void*), void* argument) {

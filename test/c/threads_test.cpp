@@ -32,6 +32,22 @@ TEST_CASE("the last reference to a future is given back on any thread, even with
   fiber_loop_unref(loop);
 }
 
+TEST_CASE("a loop has one handle, however often the program asks for it") {
+  fiber_loop* loop = nullptr;
+  static fiber_loop* running = nullptr;
+  REQUIRE(fiber_loop_new(&loop) == FIBER_OK);
+  const auto asks = [](void*, void**) -> int {
+    running = fiber_loop_running();
+    return FIBER_OK;
+  };
+  CHECK(fiber_loop_spawn(loop, nullptr, asks, nullptr, nullptr) == FIBER_OK);
+  CHECK(fiber_loop_run_ready(loop) == FIBER_OK);
+  CHECK(running == loop);
+  fiber_loop_unref(running);
+  CHECK(fiber_loop_close(loop) == FIBER_OK);
+  fiber_loop_unref(loop);
+}
+
 TEST_CASE("a loop whose thread has ended is any thread's, and so are its futures") {
   support::Log log;
   for (const bool closed : {false, true}) {

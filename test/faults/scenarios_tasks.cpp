@@ -2,6 +2,7 @@
 #include "harness.hpp"
 
 #include <fiber/asyncio.hpp>
+#include <fiber/asyncio/log.hpp>
 
 #include <chrono>
 #include <string>
@@ -417,6 +418,32 @@ FAULTS_SCENARIO(run_until_complete) {
     alive = false;
     loop.run_until_complete([] { await(asyncio::sleep(0)); });
     require(!late, "a callable runs after run_until_complete has failed");
+    throw;
+  }
+}
+
+// The caller has the error: a warning that the callable's coroutine never ran would be one too many.
+FAULTS_SCENARIO(unstarted_tasks) {
+  bool warned = false;
+  struct Restore {
+    asyncio::log_handler previous;
+    ~Restore() {
+      for (bool restored = false; !restored;) try {  // a burst of failures comes to an end
+          asyncio::set_log_handler(previous);
+          restored = true;
+        } catch (const std::bad_alloc&) {
+        }
+    }
+  } restore{asyncio::set_log_handler([&warned](const asyncio::LogRecord& record) {
+    warned = warned || record.message.find("never awaited") != std::string::npos;
+  })};
+  try {
+    asyncio::run([] {
+      await(asyncio::create_task([] {}, {.name = "a name that is too long for a small string"}));
+      await(asyncio::create_task([] {}, {.context = contextvars::copy_context()}));
+    });
+  } catch (const std::bad_alloc&) {
+    require(!warned, "a warning of a coroutine beside the error");
     throw;
   }
 }
