@@ -14,10 +14,12 @@ inline void cancel(asyncio::TimerHandle& timer) noexcept {
   if (timer) std::exchange(timer, {}).cancel();
 }
 
-/// Any number of seconds; more than a century is a century.
+/// Any number of seconds; more than a century is a century, and so is what is no number.
 inline std::chrono::nanoseconds nanoseconds(http::Seconds duration) {
-  constexpr http::Seconds for_ever = std::chrono::hours(24 * 365 * 100);
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::min(duration, for_ever));
+  constexpr std::chrono::hours century(24 * 365 * 100);
+  if (!(duration < century)) return century;
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+      std::max(duration, http::Seconds(-century)));
 }
 
 }  // namespace fiber::aiohttp::detail

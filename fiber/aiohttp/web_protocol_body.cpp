@@ -220,7 +220,7 @@ bool Connection::linger_body() {
   const http::Seconds time = server_.options.lingering_time;
   // A client that waits for "100 Continue" and gets an answer does not send the body.
   if (time.count() <= 0 || closing_ || head_.expects) return false;
-  linger_end_ = loop_.time() + std::chrono::duration_cast<asyncio::nanoseconds>(time);
+  linger_end_ = loop_.time() + aiohttp::detail::nanoseconds(time);
   decompressor_.reset();
   try {
     while (!parser_.done()) {

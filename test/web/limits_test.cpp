@@ -222,6 +222,24 @@ TEST_CASE("a body that the handler does not read is read for so long") {
   });
 }
 
+TEST_CASE("an unread body may take any time that the option gives") {
+  web::ServerOptions options;
+  options.lingering_time = std::chrono::hours(24 * 365 * 10'000);
+  with_app(
+      app_with_forms(),
+      [](TestClient& client) {
+        Peer peer(client);
+        peer.write("POST /unread HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\n");
+        CHECK(await(peer.streams.first.readline()) == "HTTP/1.1 200 OK\r\n");
+        await(asyncio::sleep(1h));
+        peer.write(
+            "unreadPOST /unread HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n"
+            "Connection: close\r\n\r\n");
+        CHECK(peer.rest().find("HTTP/1.1 200 OK\r\n") != std::string::npos);
+      },
+      options);
+}
+
 TEST_CASE("a client that takes no events is given up") {
   Events ends;
   web::Application app;
